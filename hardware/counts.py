@@ -1,0 +1,93 @@
+"""Exact counts of a network from its layers: parameters, MACs, depth, peak activation memory.
+
+Conventions: one MAC is one multiply-add of a convolution or linear layer, padded taps included; parameters are
+what PyTorch trains. Peak memory is that of inference on the graph as deployment runtimes fuse it: normalisation
+folded into the convolution, activations in place, an addition in place when one operand dies there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from search_spaces.arch import Architecture, Block
+from search_spaces.expand import CACHE_SIZE, block_inputs, expand_block
+from search_spaces.layers import ADD, INPUT, MUL, NORM, RELU, SIGMOID, Layer, Shape
+
+FLOAT_BYTES = 4
+_IN_PLACE = (NORM, RELU, SIGMOID, ADD, MUL)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a network costs, independent of any device.
+
+    Attributes:
+        params: trainable scalars.
+        macs: multiply-accumulates of one image.
+        depth: sub-layers, the "layers" of Zen-NAS: the sum of ``Block.depth``.
+        peak_memory_bytes: largest sum of live float32 activations of one image, input and output included.
+    """
+
+    params: int
+    macs: int
+    depth: int
+    peak_memory_bytes: int
+
+
+def count(arch: Architecture, input_shape: Shape, num_classes: int) -> Counts:
+    """Counts of the whole network with its classifier. No module is built; blocks are cached.
+
+    Args:
+        arch: the design.
+        input_shape: (channels, height, width) of one image.
+        num_classes: outputs of the classifier.
+    """
+    params = macs = depth = peak = 0
+    shape = input_shape
+    for block, in_shape in block_inputs(arch, input_shape):
+        block_params, block_macs, block_peak, shape = _count_block(block, in_shape)
+        params += block_params
+        macs += block_macs
+        depth += block.depth
+        peak = max(peak, block_peak)
+    channels = shape[0]
+    pooled = FLOAT_BYTES * (prod(shape) + channels)
+    head = FLOAT_BYTES * (channels + num_classes)
+    return Counts(params + (channels + 1) * num_classes, macs + channels * num_classes, depth, max(peak, pooled, head))
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _count_block(block: Block, in_shape: Shape) -> tuple[int, int, int, Shape]:
+    layers = expand_block(block, in_shape)
+    return (
+        sum(layer.weight_count for layer in layers),
+        sum(layer.macs for layer in layers),
+        peak_memory_bytes(layers, in_shape),
+        layers[-1].shape,
+    )
+
+
+def peak_memory_bytes(layers: Sequence[Layer], in_shape: Shape) -> int:
+    """Largest sum of float32 activations alive at once while the layers run in order (liveness analysis).
+
+    While a layer runs, its inputs and its output are alive. An in-place layer takes over the memory of an input
+    of its size that nobody reads afterwards.
+    """
+    last_use = {i: at for at, layer in enumerate(layers) for i in layer.inputs}
+    live = {INPUT: prod(in_shape)}
+    peak = live[INPUT]
+    for at, layer in enumerate(layers):
+        size = prod(layer.shape)
+        dying = [i for i in dict.fromkeys(layer.inputs) if last_use[i] == at]
+        reused = next((i for i in dying if live[i] == size), None) if layer.op in _IN_PLACE else None
+        if reused is not None:
+            del live[reused]
+            dying.remove(reused)
+        live[at] = size
+        peak = max(peak, sum(live.values()))
+        for i in dying:
+            del live[i]
+    return FLOAT_BYTES * peak

@@ -1,0 +1,1 @@
+"""netwright: search networks under a latency budget, train, export and verify them."""

@@ -1,0 +1,1 @@
+"""How accurate a network will be: training-free proxies and predictors."""

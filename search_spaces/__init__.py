@@ -1,0 +1,1 @@
+"""Search spaces: architectures as data, and everything that turns them into layers and networks."""

@@ -1,0 +1,277 @@
+"""Block -> layers: the single place that says what each block kind consists of.
+
+Adding a block kind is one function and one row of ``BLOCKS``. Everything else (counts, modules, ONNX, scores,
+latency, drawings) follows from the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from search_spaces.arch import Architecture, Block, InvalidArchitecture
+from search_spaces.layers import (
+    ADD,
+    CONV,
+    GLOBAL_POOL,
+    INPUT,
+    LINEAR,
+    MUL,
+    NORM,
+    RELU,
+    SIGMOID,
+    Layer,
+    Shape,
+)
+
+CACHE_SIZE = 200_000
+
+
+class LayerList:
+    """Layers under construction: every method appends and returns the position of what it appended."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        self.in_shape = in_shape
+        self.layers: list[Layer] = []
+
+    def shape(self, at: int) -> Shape:
+        """(C, H, W) of the map at a position; INPUT is the block's input."""
+        return self.in_shape if at == INPUT else self.layers[at].shape
+
+    def _append(self, layer: Layer) -> int:
+        self.layers.append(layer)
+        return len(self.layers) - 1
+
+    def conv(self, at: int, name: str, channels: int, kernel: int = 1, *, stride: int = 1, depthwise: bool = False, bias: bool = False) -> int:  # noqa: PLR0913 - the five facts of a convolution
+        """A convolution, padded by (kernel - 1) // 2."""
+        shape = c, h, w = self.shape(at)
+        shrink = 2 * ((kernel - 1) // 2) - kernel
+        out = (channels, (h + shrink) // stride + 1, (w + shrink) // stride + 1)
+        groups = c if depthwise else 1
+        return self._append(Layer(name, CONV, (at,), shape, out, kernel, stride, groups, bias))
+
+    def norm(self, at: int, name: str) -> int:
+        """Batch normalisation."""
+        return self._simple(NORM, name, at)
+
+    def relu(self, at: int, name: str) -> int:
+        """Rectifier."""
+        return self._simple(RELU, name, at)
+
+    def sigmoid(self, at: int, name: str) -> int:
+        """Logistic function."""
+        return self._simple(SIGMOID, name, at)
+
+    def _simple(self, op: str, name: str, at: int) -> int:
+        shape = self.shape(at)
+        return self._append(Layer(name, op, (at,), shape, shape))
+
+    def add(self, main: int, shortcut: int, name: str) -> int:
+        """Residual addition; the first argument is the main path."""
+        shape = self.shape(main)
+        if self.shape(shortcut) != shape:
+            raise InvalidArchitecture(f"{name}: cannot add {self.shape(shortcut)} to {shape}")
+        return self._append(Layer(name, ADD, (main, shortcut), shape, shape))
+
+    def gate(self, at: int, gate: int, name: str) -> int:
+        """Multiply a map (C, H, W) by a gate (C, 1, 1)."""
+        shape = self.shape(at)
+        return self._append(Layer(name, MUL, (at, gate), shape, shape))
+
+    def global_pool(self, at: int, name: str) -> int:
+        """Mean over height and width."""
+        shape = self.shape(at)
+        return self._append(Layer(name, GLOBAL_POOL, (at,), shape, (shape[0], 1, 1)))
+
+    def linear(self, at: int, name: str, classes: int) -> int:
+        """Fully connected layer with bias on a pooled map."""
+        shape = self.shape(at)
+        return self._append(Layer(name, LINEAR, (at,), shape, (classes, 1, 1), bias=True))
+
+    def conv_norm(self, at: int, name: str, channels: int, kernel: int = 1, *, stride: int = 1, depthwise: bool = False, relu: bool = True) -> int:  # noqa: PLR0913 - a convolution's facts
+        """Convolution without bias, normalisation and, unless told otherwise, rectifier."""
+        at = self.conv(at, f"{name}.conv", channels, kernel, stride=stride, depthwise=depthwise)
+        at = self.norm(at, f"{name}.norm")
+        return self.relu(at, f"{name}.relu") if relu else at
+
+    def squeeze_excite(self, at: int, name: str) -> int:
+        """The gate of the ZenNAS networks: pool, 1x1 to a quarter, norm, ReLU, 1x1, norm, sigmoid, multiply."""
+        channels = self.shape(at)[0]
+        gate = self.global_pool(at, f"{name}.pool")
+        gate = self.conv_norm(gate, f"{name}.reduce", max(1, round(0.25 * channels)))
+        gate = self.conv_norm(gate, f"{name}.expand", channels, relu=False)
+        return self.gate(at, self.sigmoid(gate, f"{name}.sigmoid"), f"{name}.scale")
+
+
+def round8(width: float) -> int:
+    """Nearest multiple of 8, halves to even, at least 8 (the rounding of ZenNAS and GENet)."""
+    return max(8, round(width / 8) * 8)
+
+
+def _conv(block: Block, x: LayerList) -> None:
+    at = INPUT
+    for i in range(block.depth):
+        at = x.conv_norm(at, f"u{i}", block.channels, block.kernel, stride=block.stride if i == 0 else 1)
+
+
+Unit = Callable[[LayerList, int, str, int], int]  # (layers, at, name, stride) -> position before the addition
+
+
+def _residual(x: LayerList, at: int, name: str, stride: int, unit: Unit, *, project: bool, bias: bool) -> int:  # noqa: PLR0913
+    """One residual unit: main path, shortcut (identity or 1x1 projection with norm), addition, ReLU."""
+    main = unit(x, at, name, stride)
+    shortcut = at
+    if project or stride != 1 or x.shape(main) != x.shape(at):
+        shortcut = x.conv(at, f"{name}.shortcut.conv", x.shape(main)[0], stride=stride, bias=bias)
+        shortcut = x.norm(shortcut, f"{name}.shortcut.norm")
+    return x.relu(x.add(main, shortcut, f"{name}.add"), f"{name}.relu")
+
+
+def _full_unit(out: int, inner: int, kernel: int) -> Unit:
+    def unit(x: LayerList, at: int, name: str, stride: int) -> int:
+        at = x.conv_norm(at, f"{name}.a", inner, kernel, stride=stride)
+        return x.conv_norm(at, f"{name}.b", out, kernel, relu=False)
+
+    return unit
+
+
+def _bottleneck_unit(out: int, inner: int, kernel: int, *, depthwise: bool = False, se: bool = False) -> Unit:
+    def unit(x: LayerList, at: int, name: str, stride: int) -> int:
+        at = x.conv_norm(at, f"{name}.a", inner)
+        at = x.conv_norm(at, f"{name}.b", inner, kernel, stride=stride, depthwise=depthwise)
+        if se:
+            at = x.squeeze_excite(at, f"{name}.se")
+        return x.conv_norm(at, f"{name}.c", out, relu=False)
+
+    return unit
+
+
+def _stack(units_per_sublayer: Callable[[Block], tuple[Unit, ...]], *, zen: bool) -> Callable[[Block, LayerList], None]:
+    """Repeat a sub-layer ``depth`` times; ZenNAS always projects the first shortcut, with a bias."""
+
+    def expander(block: Block, x: LayerList) -> None:
+        at, index = INPUT, 0
+        for sub_layer in range(block.depth):
+            for i, unit in enumerate(units_per_sublayer(block)):
+                stride = block.stride if sub_layer == 0 and i == 0 else 1
+                at = _residual(x, at, f"u{index}", stride, unit, project=zen and index == 0, bias=zen)
+                index += 1
+
+    return expander
+
+
+def _zen_xx(block: Block) -> tuple[Unit, ...]:
+    return (_full_unit(block.channels, block.inner, block.kernel),)
+
+
+def _zen_bl(block: Block) -> tuple[Unit, ...]:
+    return (_bottleneck_unit(block.channels, block.inner, block.kernel, se=block.se),) * 2
+
+
+def _zen_idw(block: Block) -> tuple[Unit, ...]:
+    return tuple(
+        _bottleneck_unit(out, round8(out * block.expansion), block.kernel, depthwise=True, se=block.se)
+        for out in (block.inner, block.channels)
+    )
+
+
+def _genet_bl(block: Block) -> tuple[Unit, ...]:
+    return (_bottleneck_unit(block.channels, block.inner, block.kernel),)
+
+
+def _genet_dw(block: Block) -> tuple[Unit, ...]:
+    return (_bottleneck_unit(block.channels, block.inner, block.kernel, depthwise=True),)
+
+
+BLOCKS: dict[str, Callable[[Block, LayerList], None]] = {
+    "conv": _conv,  # convolution, norm, ReLU
+    "zen_xx": _stack(_zen_xx, zen=True),  # ZenNAS SuperResKxKx: two full convolutions
+    "zen_bl": _stack(_zen_bl, zen=True),  # ZenNAS SuperResK1KxK1: two bottlenecks a sub-layer
+    "zen_idw": _stack(_zen_idw, zen=True),  # ZenNAS SuperResIDWEnKx: two inverted residuals a sub-layer
+    "genet_xx": _stack(_zen_xx, zen=False),  # GENet SuperResKXKX
+    "genet_bl": _stack(_genet_bl, zen=False),  # GENet SuperResK1KXK1
+    "genet_dw": _stack(_genet_dw, zen=False),  # GENet SuperResK1DWK1
+}
+NEEDS_INNER = frozenset(BLOCKS) - {"conv"}
+NEEDS_EXPANSION = frozenset({"zen_idw"})
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def expand_block(block: Block, in_shape: Shape) -> tuple[Layer, ...]:
+    """Layers of one block; names and positions are relative to the block, INPUT is its input.
+
+    Args:
+        block: what to expand.
+        in_shape: (channels, height, width) of its input.
+    Raises: InvalidArchitecture: unknown kind, or choices that do not make a block.
+    """
+    check_block(block)
+    layers = LayerList(in_shape)
+    BLOCKS[block.kind](block, layers)
+    return tuple(layers.layers)
+
+
+def check_block(block: Block, where: str = "block") -> None:
+    """Raise InvalidArchitecture unless the block's choices make sense for its kind."""
+    if block.kind not in BLOCKS:
+        raise InvalidArchitecture(f"{where}.kind={block.kind!r}, expected one of {', '.join(BLOCKS)}")
+    limits = {"channels": 1, "kernel": 1, "stride": 1, "depth": 1}
+    limits["inner"] = 1 if block.kind in NEEDS_INNER else 0
+    limits["expansion"] = 1 if block.kind in NEEDS_EXPANSION else 0
+    for name, least in limits.items():
+        if getattr(block, name) < least:
+            raise InvalidArchitecture(f"{where}.{name}={getattr(block, name)}, expected at least {least} for {block.kind}")
+    if block.kernel % 2 == 0:
+        raise InvalidArchitecture(f"{where}.kernel={block.kernel}, expected an odd number")
+    if block.stride > 2:
+        raise InvalidArchitecture(f"{where}.stride={block.stride}, expected 1 or 2")
+
+
+def block_inputs(arch: Architecture, input_shape: Shape) -> Iterator[tuple[Block, Shape]]:
+    """Each block with the (channels, height, width) that it receives. Cheap: expansions are cached."""
+    shape = input_shape
+    for block in arch.blocks:
+        yield block, shape
+        shape = expand_block(block, shape)[-1].shape
+
+
+def output_shape(arch: Architecture, input_shape: Shape) -> Shape:
+    """(channels, height, width) of the last feature map."""
+    shape = input_shape
+    for block in arch.blocks:
+        shape = expand_block(block, shape)[-1].shape
+    return shape
+
+
+def expand(arch: Architecture, input_shape: Shape, num_classes: int | None = None) -> tuple[Layer, ...]:
+    """The whole network as layers.
+
+    Args:
+        arch: the design.
+        input_shape: (channels, height, width) of one image.
+        num_classes: adds global pooling and a linear classifier; None gives the features only.
+    Raises: InvalidArchitecture: the message names the block.
+    """
+    layers: list[Layer] = []
+    for i, (block, shape) in enumerate(_checked_inputs(arch, input_shape)):
+        before = len(layers)
+        for layer in expand_block(block, shape):
+            inputs = tuple(before + at if at != INPUT else before - 1 for at in layer.inputs)
+            layers.append(replace(layer, name=f"blocks.{i}.{layer.name}", inputs=inputs, block=i))
+    if num_classes is not None:
+        head = LayerList(layers[-1].shape)
+        head.linear(head.global_pool(INPUT, "head.pool"), "head.fc", num_classes)
+        at = len(layers) - 1
+        for layer in head.layers:
+            layers.append(replace(layer, inputs=(at,)))
+            at += 1
+    return tuple(layers)
+
+
+def _checked_inputs(arch: Architecture, input_shape: Shape) -> Iterator[tuple[Block, Shape]]:
+    if min(input_shape) < 1:
+        raise InvalidArchitecture(f"input shape {input_shape}, expected (channels, height, width) of at least 1 each")
+    for i, block in enumerate(arch.blocks):
+        check_block(block, f"blocks[{i}]")
+    return block_inputs(arch, input_shape)

@@ -1,0 +1,106 @@
+"""Primitive layers with all shapes: the one description of a network that every other tool reads.
+
+A network is a tuple of layers in execution order. ``inputs`` are positions of earlier layers, counted in the
+same tuple; ``INPUT`` (-1) is the network's (or the block's) input. ``inputs[0]`` is always the *main path*:
+following it back from the output gives the network without its residual links and gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+INPUT = -1
+
+CONV = "conv"
+NORM = "norm"
+RELU = "relu"
+SIGMOID = "sigmoid"
+ADD = "add"
+MUL = "mul"  # inputs: map (C, H, W), gate (C, 1, 1)
+GLOBAL_POOL = "global_pool"  # (C, H, W) -> (C, 1, 1)
+LINEAR = "linear"  # (C, 1, 1) -> (classes, 1, 1)
+
+OPS = (CONV, NORM, RELU, SIGMOID, ADD, MUL, GLOBAL_POOL, LINEAR)
+WEIGHTED = (CONV, NORM, LINEAR)
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One primitive operation.
+
+    Attributes:
+        name: dotted path, unique in the network; the prefix of its tensors in a state dict.
+        op: one of ``OPS``.
+        inputs: positions of the layers it reads, main path first.
+        in_shape: (C, H, W) of its first input.
+        shape: (C, H, W) of its output.
+        kernel: side of the square kernel; convolutions pad by (kernel - 1) // 2.
+        stride: of a convolution.
+        groups: of a convolution.
+        bias: whether a convolution has one; a linear layer always has.
+        block: position of the block that it came from; -1 for the classifier.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[int, ...]
+    in_shape: Shape
+    shape: Shape
+    kernel: int = 1
+    stride: int = 1
+    groups: int = 1
+    bias: bool = False
+    block: int = -1
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the first input."""
+        return self.in_shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the output."""
+        return self.shape[0]
+
+    @property
+    def padding(self) -> int:
+        """Zero padding on every side of a convolution."""
+        return (self.kernel - 1) // 2
+
+    @property
+    def weight_count(self) -> int:
+        """Trainable scalars, as PyTorch counts them: weights, biases, and scale and shift of a norm."""
+        if self.op == CONV:
+            taps = self.kernel * self.kernel * self.in_channels // self.groups
+            return self.channels * (taps + self.bias)
+        if self.op == NORM:
+            return 2 * self.channels
+        if self.op == LINEAR:
+            return self.channels * (self.in_channels + 1)
+        return 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and linear layers, padded taps included; 0 for all else."""
+        if self.op == CONV:
+            taps = self.kernel * self.kernel * self.in_channels // self.groups
+            return self.channels * taps * self.shape[1] * self.shape[2]
+        if self.op == LINEAR:
+            return self.channels * self.in_channels
+        return 0
+
+
+def main_path(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers met when following ``inputs[0]`` back from the output, in execution order.
+
+    This is the plain network of Zen-NAS: residual links, projections and squeeze-excite gates drop out.
+    """
+    path = []
+    at = len(layers) - 1
+    while at != INPUT:
+        path.append(layers[at])
+        at = layers[at].inputs[0]
+    return path[::-1]
