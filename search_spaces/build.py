@@ -22,7 +22,6 @@ from search_spaces.layers import (
     SIGMOID,
     Layer,
     Shape,
-    main_path,
 )
 
 NORM_EPS = 1e-5
@@ -151,14 +150,7 @@ def _last_uses(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
 
 
 def _stage_ends(layers: Sequence[Layer]) -> tuple[int, ...]:
-    """Positions of the last main-path map of every resolution, the classifier left out."""
-    position = {layer.name: at for at, layer in enumerate(layers)}
-    path = [layer for layer in main_path(layers) if layer.op not in (GLOBAL_POOL, LINEAR)]
-    ends = [
-        position[layer.name]
-        for layer, after in zip(path, path[1:], strict=False)
-        if after.stride > 1 and layer.op != NORM
-    ]
-    return (*ends, position[path[-1].name])
-
-
+    """Positions of the block outputs after which the resolution falls, and of the last block output."""
+    outputs = [at for at, layer in enumerate(layers[:-1]) if layer.block >= 0 and layers[at + 1].block != layer.block]
+    ends = [a for a, b in zip(outputs, outputs[1:], strict=False) if layers[b].shape[1:] != layers[a].shape[1:]]
+    return (*ends, outputs[-1])
