@@ -1,0 +1,189 @@
+"""Zen-Score in closed form: microseconds a network, no weights, no randomness.
+
+The Zen-Score of a plain network (no residual links, squeeze-and-excite or classifier) with N(0, 1) weights is
+
+    Zen = ln Delta + sum over norms of ln s,  Delta = E |f(x) - f(x + gamma e)|_1,  s^2 = mean batch variance,
+
+x, e ~ N(0, 1). Each norm makes its map zero-mean, unit-variance and, by the central limit theorem over the
+random weights, normal, so both terms follow layer by layer from two scalars:
+
+- A convolution with n = in_channels / groups reads ReLU(u), u ~ N(0, 1): E ReLU^2 = 1/2, E ReLU = 1/sqrt(2 pi).
+  Tap t of one axis lies inside the map at a fraction f_t of the output positions. With F = sum f_t and
+  F2 = sum f_t^2, each multiplied over both axes, the expected mean square of the output is n F / 2 and the
+  expected square of its spatial mean n F2 / (2 pi), hence
+
+      s^2 = n (F / 2 - F2 / (2 pi)).                          First convolution: s^2 = n F (1 + gamma^2 / 2).
+
+- Let q = 1 - correlation of the two passes before a ReLU, and cos t = 1 - q. The arc-cosine kernel says
+  E ReLU(u) ReLU(u') = (sin t + (pi - t) cos t) / (2 pi), so that after the next convolution
+
+      q' = F (t - sin t + (pi - t) q) / (2 pi) / (F / 2 - F2 / (2 pi)).       Start: q = 1 - 1 / sqrt(1 + gamma^2).
+
+- ReLU(u) - ReLU(u') and ReLU(-u') - ReLU(-u) have the same sign, the same law, and u - u' as their sum, so
+  E |ReLU(u) - ReLU(u')| is exactly half of E |u - u'|, and ln Delta = ln(C H W) + ln(q / pi) / 2.
+
+q grows by about 1.47 a layer and saturates after some 26 convolutions at gamma = 0.01; from there Delta says
+nothing about the network any more, and Zen counts depth times log-width.
+
+Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063; the closed form is ours.
+Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm); s is the true batch
+deviation, while the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
+Checked against: tests/golden/zen_scores.json.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from predictors.proxies.failure import ProxyFailed
+from search_spaces.arch import Architecture, Block
+from search_spaces.expand import CACHE_SIZE, block_inputs, expand_block
+from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, Layer, Shape, main_path
+
+GAMMA = 0.01
+_HEAD = (GLOBAL_POOL, LINEAR)
+_PASSED_THROUGH = (ADD, MUL)  # dropped: the plain network has neither links nor gates
+
+
+def zen_score(
+    arch: Architecture, input_shape: Shape, *, gamma: float = GAMMA, momentum: float = 1.0, repeat: int = 1
+) -> float:
+    """Compute the expected Zen-Score of an architecture, caching what is additive per block and input shape.
+
+    Args:
+        arch: the design.
+        input_shape: (channels, height, width) of one image.
+        gamma: standard deviation of the perturbation of the image, > 0.
+        momentum: of the running variances that are read, in (0, 1]; 1 reads the batch variance itself.
+        repeat: draws on the same running variances that are averaged; matters only for momentum < 1.
+    Returns: nats; higher means more expressive.
+    Raises: ProxyFailed: a setting out of range; a network that is not a chain of convolution, norm, ReLU.
+    """
+    rhos = _update_fractions(gamma, momentum, repeat)
+    q, total, shape = _first_q(gamma), 0.0, input_shape
+    image = True
+    for block, in_shape in block_inputs(arch, input_shape):
+        terms = _block_terms(block, in_shape, gamma if image else None, rhos)
+        total += terms.log_scales
+        for gain in terms.gains:
+            q = gain * _rectified_loss(q)
+        shape, image = terms.shape, False
+    return total + _log_delta(q, shape)
+
+
+def zen_score_of_layers(
+    layers: Sequence[Layer], *, gamma: float = GAMMA, momentum: float = 1.0, repeat: int = 1
+) -> float:
+    """Compute the same for a network given as layers; settings, result and errors as in ``zen_score``."""
+    terms = _chain_terms(main_path(layers), gamma, _update_fractions(gamma, momentum, repeat))
+    q = _first_q(gamma)
+    for gain in terms.gains:
+        q = gain * _rectified_loss(q)
+    return terms.log_scales + _log_delta(q, terms.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a stretch of the plain network contributes, whatever comes before or after it."""
+
+    log_scales: float  # sum of ln s over its norms
+    gains: tuple[float, ...]  # q' = gain * loss(q), one a convolution that reads a rectified map
+    shape: Shape  # of its output
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _block_terms(block: Block, in_shape: Shape, gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
+    return _chain_terms(main_path(expand_block(block, in_shape)), gamma, rhos)
+
+
+def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
+    """Terms of consecutive layers of a plain network; gamma is given when they read the image, else None."""
+    log_scales, gains, shape = 0.0, [], path[0].in_shape
+    for conv in _convolutions(path):
+        fan_in = conv.in_channels // conv.groups
+        filled, filled_square = _tap_coverage(conv)
+        if gamma is not None:
+            variance = fan_in * filled * (1 + gamma * gamma / 2)
+            gamma = None
+        else:
+            spread = filled / 2 - filled_square / (2 * math.pi)
+            variance = fan_in * spread
+            gains.append(filled / spread)
+        log_scales += sum(0.5 * math.log(1 - rho + rho * variance) for rho in rhos) / len(rhos)
+        shape = conv.shape
+    return _Terms(log_scales, tuple(gains), shape)
+
+
+def _convolutions(path: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield the convolutions of conv - norm - ReLU triples; ProxyFailed at the layer that breaks the chain."""
+    expected = CONV
+    for layer in path:
+        if layer.op in _PASSED_THROUGH:
+            continue
+        if layer.op in _HEAD and expected == CONV:
+            return
+        if layer.op != expected:
+            raise ProxyFailed(
+                f"{layer.name}: {layer.op}, expected {expected}: Zen-Score needs conv, norm, relu in turn"
+            )
+        if layer.op == CONV:
+            _check_convolution(layer)
+            yield layer
+        expected = {CONV: NORM, NORM: RELU, RELU: CONV}[layer.op]
+    if expected != CONV:
+        raise ProxyFailed(f"{layer.name}: the last layer, expected {expected} after it")
+
+
+def _check_convolution(conv: Layer) -> None:
+    if min(conv.in_shape) < 1 or min(conv.shape) < 1:
+        raise ProxyFailed(
+            f"{conv.name}: maps {conv.in_shape} -> {conv.shape}, expected at least 1 in every dimension"
+        )
+
+
+def _tap_coverage(conv: Layer) -> tuple[float, float]:
+    """(F, F2): sums over taps of the (squared) fraction of output positions whose tap is inside."""
+    rows = _axis_coverage(conv.kernel, conv.stride, conv.in_shape[1], conv.shape[1])
+    columns = _axis_coverage(conv.kernel, conv.stride, conv.in_shape[2], conv.shape[2])
+    return rows[0] * columns[0], rows[1] * columns[1]
+
+
+@lru_cache(maxsize=10_000)
+def _axis_coverage(kernel: int, stride: int, size: int, out_size: int) -> tuple[float, float]:
+    shifts = range(-((kernel - 1) // 2), kernel // 2 + 1)
+    fractions = [
+        sum(0 <= at * stride + shift < size for at in range(out_size)) / out_size for shift in shifts
+    ]
+    return sum(fractions), sum(f * f for f in fractions)
+
+
+def _update_fractions(gamma: float, momentum: float, repeat: int) -> tuple[float, ...]:
+    """Share of the batch variance in a running variance that began at 1, after each two forwards."""
+    if not 0 < gamma < math.inf or not 0 < momentum <= 1 or repeat < 1:
+        raise ProxyFailed(
+            f"Zen-Score: gamma={gamma}, momentum={momentum}, repeat={repeat}; "
+            "expected gamma > 0, momentum in (0, 1], repeat >= 1"
+        )
+    if momentum == 1:
+        return (1.0,)
+    return tuple(1 - (1 - momentum) ** (2 * r) for r in range(1, repeat + 1))
+
+
+def _first_q(gamma: float) -> float:
+    """1 - correlation of x and x + gamma e, without cancellation."""
+    root = math.sqrt(1 + gamma * gamma)
+    return gamma * gamma / (root * (root + 1))
+
+
+def _rectified_loss(q: float) -> float:
+    """1/2 - E ReLU(u) ReLU(u') for unit normals of correlation 1 - q, without cancellation."""
+    angle = 2 * math.asin(math.sqrt(min(q, 2.0) / 2))
+    return (angle - math.sin(angle) + q * (math.pi - angle)) / (2 * math.pi)
+
+
+def _log_delta(q: float, shape: Shape) -> float:
+    """Log of the expected L1 distance of two maps of this shape; one element has sqrt(q / pi)."""
+    return math.log(math.prod(shape)) + 0.5 * math.log(q / math.pi)
