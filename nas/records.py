@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from search_spaces.arch import Architecture
 
 Metrics = Mapping[str, float]
 
-HIGHER_IS_BETTER = frozenset({"score", "zen", "top1"})
+METRICS = ("score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "peak_memory_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,19 @@ FailureKind = Literal["rejected", "duplicate", "invalid", "error", "crash"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A candidate that has no score, and why: outside a constraint, seen before, or its evaluation failed."""
+    """A candidate that has no score, and why: outside a constraint, seen before, or its evaluation failed.
+
+    Attributes:
+        candidate: what was asked.
+        kind: "rejected" by a constraint, "duplicate", "invalid" design, "error" or "crash" of its evaluation.
+        message: one line for a person.
+        violation: sum of the relative excesses over the constraints; infinite when unknown.
+    """
 
     candidate: Candidate
     kind: FailureKind
     message: str
+    violation: float = inf
 
 
 Result = Success | Failure

@@ -1,1 +1,54 @@
 """Search spaces: architectures as data, and everything that turns them into layers and networks."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from typing import Any
+
+from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
+from search_spaces.space import GridSpace
+from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY, ZenSpace
+
+SPACES: dict[str, ZenSpace | GridSpace] = {
+    space.name: space for space in (ZEN, ZEN_TINY, ZEN_IMAGENET, GENET, GENET_SMALL, GENET_TINY)
+}
+_OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")
+
+
+class UnknownSpace(ValueError):
+    """No space of that name, or the object named is not a space."""
+
+
+def load_space(name: str) -> Any:
+    """A space by its name in ``SPACES``, or a user's own as ``package.module:Space`` (an instance or a class).
+
+    Modules are also looked for in the current directory.
+    Raises: UnknownSpace: with the known names, or with what is missing.
+    """
+    if name in SPACES:
+        return SPACES[name]
+    if ":" not in name:
+        near = difflib.get_close_matches(name, SPACES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SPACES)}"
+        raise UnknownSpace(f"space {name!r}: unknown; {hint} (your own: package.module:Space)")
+    module_name, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownSpace(f"space {name!r}: {error}") from None
+    space = found() if isinstance(found, type) else found
+    missing = [operation for operation in _OPERATIONS if not callable(getattr(space, operation, None))]
+    if missing:
+        raise UnknownSpace(f"space {name!r}: {type(space).__name__} has no method {missing[0]!r}; a space needs {', '.join(_OPERATIONS)}")
+    return space
+
+
+def default_space(resolution: int) -> str:
+    """Name of the ZenNAS space whose strides suit square images of this side."""
+    if resolution <= 16:
+        return "zen-tiny"
+    return "zen" if resolution <= 96 else "zen-imagenet"

@@ -1,0 +1,148 @@
+"""What a candidate costs and what it scores: gates in the driver, scores in the workers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hardware.counts import count
+from nas.protocols import LatencyModel
+from nas.records import Candidate, Constraint, Failure, Metrics
+from search_spaces.arch import Architecture, InvalidArchitecture
+from search_spaces.layers import Shape
+
+Scorer = Callable[[Architecture, int], float]
+
+
+class UnknownScore(ValueError):
+    """No score of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Costs of an architecture in microseconds, and whether they keep the constraints.
+
+    Attributes:
+        input_shape: (channels, height, width) of one image.
+        num_classes: outputs of the classifier.
+        constraints: upper limits; one on ``latency_ms`` is held by the upper bound of the estimate.
+        table: latency model of the device; None when no latency is asked for.
+    """
+
+    input_shape: Shape
+    num_classes: int
+    constraints: tuple[Constraint, ...] = ()
+    table: LatencyModel | None = None
+
+    def __call__(self, arch: Architecture) -> Metrics:
+        """Metrics of the architecture; raises InvalidArchitecture."""
+        counts = count(arch, self.input_shape, self.num_classes)
+        metrics: dict[str, float] = {
+            "params": counts.params,
+            "macs": counts.macs,
+            "depth": counts.depth,
+            "peak_memory_bytes": counts.peak_memory_bytes,
+        }
+        if self.table is not None:
+            estimate = self.table.estimate(arch)
+            metrics["latency_ms"] = estimate.mean_ms
+            metrics["latency_upper_ms"] = estimate.upper_ms
+        return metrics
+
+    def violations(self, metrics: Metrics) -> dict[str, float]:
+        """Relative excess over each violated constraint."""
+        excess = {}
+        for constraint in self.constraints:
+            held_by = "latency_upper_ms" if constraint.metric == "latency_ms" else constraint.metric
+            value = metrics[held_by]
+            if not value <= constraint.at_most:
+                excess[constraint.metric] = value / constraint.at_most - 1
+        return excess
+
+    def check(self, candidate: Candidate) -> Candidate | Failure:
+        """The candidate with its metrics, or the reason for its rejection."""
+        try:
+            metrics = self(candidate.arch)
+        except InvalidArchitecture as error:
+            return Failure(candidate, "invalid", str(error))
+        known = Candidate(candidate.id, candidate.arch, candidate.parent, metrics)
+        excess = self.violations(metrics)
+        if not excess:
+            return known
+        limits = {c.metric: c.at_most for c in self.constraints}
+        reason = ", ".join(f"{metric} is {100 * e:.3g} % over {limits[metric]:g}" for metric, e in excess.items())
+        return Failure(known, "rejected", reason, sum(excess.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Names a score and binds it to a task; plain data, so that it travels to workers.
+
+    Attributes:
+        score: key of ``SCORES``, or ``package.module:function`` with the signature of a ``Scorer`` factory:
+            ``function(objective) -> (arch, seed) -> float``, higher is better.
+        input_shape: (channels, height, width) of one image.
+        seed: of the scores that draw random numbers; combined with the candidate's id.
+    """
+
+    score: str = "zen"
+    input_shape: Shape = (3, 32, 32)
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Objective:
+        """Read what ``to_dict`` wrote."""
+        return cls(data["score"], tuple(data["input_shape"]), data["seed"])
+
+    def scorer(self) -> Scorer:
+        """The function that workers call; raises UnknownScore."""
+        if self.score in SCORES:
+            return SCORES[self.score](self)
+        module_name, colon, attribute = self.score.partition(":")
+        if not colon:
+            raise UnknownScore(
+                f"score {self.score!r}: unknown, expected one of {', '.join(SCORES)} or package.module:function"
+            )
+        try:
+            factory: Callable[[Objective], Scorer] = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UnknownScore(f"score {self.score!r}: {error}") from None
+        return factory(self)
+
+
+def _zen(objective: Objective) -> Scorer:
+    from predictors.proxies.zen import zen_score
+
+    return lambda arch, seed: zen_score(arch, objective.input_shape)
+
+
+def _zen_monte_carlo(objective: Objective) -> Scorer:
+    import torch
+
+    from predictors.proxies.zen_monte_carlo import zen_score_monte_carlo
+
+    def score(arch: Architecture, seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        return zen_score_monte_carlo(arch, objective.input_shape, generator=generator).mean
+
+    return score
+
+
+SCORES: dict[str, Callable[[Objective], Scorer]] = {
+    "zen": _zen,  # closed form, about 0.1 ms
+    "zen-mc": _zen_monte_carlo,  # the paper's random forward passes, about 50 ms
+}
+
+
+def candidate_seed(seed: int, index: int) -> int:
+    """A 63-bit seed that is a function of (run seed, candidate id) only (SplitMix64 finaliser)."""
+    z = (seed * 0x9E3779B97F4A7C15 + (index + 1) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) >> 1

@@ -1,0 +1,1 @@
+"""Runners: where candidates are evaluated."""

@@ -1,0 +1,1 @@
+"""Search algorithms: each proposes candidates through ask and learns through tell."""

@@ -1,0 +1,74 @@
+"""The part that makes every search deterministic: results are applied in candidate order, at a fixed distance."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from nas.protocols import SearchSpace
+from nas.records import Candidate, Failure, Result
+from search_spaces.arch import Architecture
+
+TRIES = 20
+
+
+class OrderedSearch(ABC):
+    """Base of searches whose outcome does not depend on the number or speed of workers.
+
+    Candidate i is proposed from exactly the results of candidates 0 … i - lookahead, whatever else has arrived,
+    with randomness keyed by (seed, i). So up to ``lookahead`` candidates can be under way, and one worker or
+    eight, serial or Ray, interrupted or not, propose the same sequence.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int, lookahead: int = 256) -> None:
+        if lookahead < 1:
+            raise ValueError(f"lookahead={lookahead}, expected at least 1")
+        self.space = space
+        self.seed = seed
+        self.lookahead = lookahead
+        self._asked = 0
+        self._applied = 0
+        self._told: dict[int, Result] = {}
+        self._contiguous = 0  # all results below this id have been told
+        self._seen: set[str] = set()
+
+    def ask(self, n: int) -> list[Candidate]:
+        """At most n candidates; none while the results that the next one depends on are outstanding."""
+        candidates: list[Candidate] = []
+        while len(candidates) < n and self._asked - self.lookahead < self._contiguous:
+            while self._applied <= self._asked - self.lookahead:
+                self._apply(self._told.pop(self._applied))
+                self._applied += 1
+            candidates.append(self._next_candidate())
+        return candidates
+
+    def tell(self, result: Result) -> None:
+        """Accept a result in any order; it takes effect in its own place."""
+        self._told[result.candidate.id] = result
+        while self._contiguous in self._told:
+            self._contiguous += 1
+
+    def _next_candidate(self) -> Candidate:
+        rng = np.random.default_rng((self.seed, self._asked))
+        for _ in range(TRIES):
+            arch, parent = self._propose(self._asked, rng)
+            if arch.digest not in self._seen:
+                break
+        self._seen.add(arch.digest)
+        candidate = Candidate(self._asked, arch, parent)
+        self._asked += 1
+        return candidate
+
+    @abstractmethod
+    def _propose(self, index: int, rng: np.random.Generator) -> tuple[Architecture, int | None]:
+        """A design and the id of its parent, from the current state."""
+
+    @abstractmethod
+    def _apply(self, result: Result) -> None:
+        """Take one result into the state; called in candidate order."""
+
+
+def violation_of(result: Result) -> float:
+    """0 for a success, the recorded violation for a failure."""
+    return result.violation if isinstance(result, Failure) else 0.0

@@ -1,0 +1,217 @@
+"""The run file: one SQLite database that holds everything a run knows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from nas.records import METRICS, Candidate, Failure, FailureKind, Result, Success
+from search_spaces.arch import Architecture
+
+SCHEMA_VERSION = 1
+FILE_NAME = "run.sqlite"
+
+_metadata = sa.MetaData()
+_fact = sa.Table(  # what the run is: configuration, device table, schema version
+    "fact",
+    _metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+_candidate = sa.Table(  # one row per candidate, in the order of the search
+    "candidate",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.Text, nullable=False, index=True),
+    sa.Column("parent", sa.Integer),
+    sa.Column("arch", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),  # "scored" or the kind of failure
+    sa.Column("reason", sa.Text),
+    sa.Column("violation", sa.Float),
+    *(sa.Column(name, sa.Float) for name in METRICS),
+)
+_event = sa.Table(  # what happened after the search: measured, trained, exported, verified
+    "event",
+    _metadata,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("time", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False, index=True),
+    sa.Column("payload", sa.Text, nullable=False),
+)
+
+
+class RunFileError(RuntimeError):
+    """The run file is missing, damaged, of another schema or in use."""
+
+
+class RunStore:
+    """Reads and, when opened for writing, extends a run file. One writer at a time."""
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        self.path = path
+        self._lock = FileLock(f"{path}.lock") if writable else None
+        if self._lock is not None:
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise RunFileError(f"run {path}: another process is writing to it; wait or stop that one") from None
+        mode = "rwc" if writable else "ro"
+        self._engine = sa.create_engine(
+            "sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool
+        )
+        self._connection = self._engine.connect()
+
+    @classmethod
+    def create(cls, path: Path, facts: dict[str, Any]) -> Self:
+        """A new run file; raises RunFileError when one is there already."""
+        if path.exists():
+            raise RunFileError(f"run {path}: exists already; continue it with `netwright resume`, or choose another --out")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store = cls(path, writable=True)
+        with store._guard():
+            _metadata.create_all(store._connection)
+            for name, value in {"schema_version": SCHEMA_VERSION, **facts}.items():
+                store._connection.execute(_fact.insert(), {"name": name, "value": json.dumps(value)})
+            store._connection.commit()
+        return store
+
+    @classmethod
+    def open(cls, path: Path, *, writable: bool = False) -> Self:
+        """An existing run file; raises RunFileError when it is missing, damaged or of another schema."""
+        if not path.is_file():
+            raise RunFileError(f"run {path}: no such file; `netwright search --out {path.parent}` makes one")
+        store = cls(path, writable=writable)
+        with store._guard():
+            version = store.fact("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RunFileError(f"run {path}: schema version {version}, this release reads {SCHEMA_VERSION}")
+        return store
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except (DatabaseError, OperationalError) as error:
+            raise RunFileError(
+                f"run {self.path}: not a readable run file ({str(error.orig).splitlines()[0]}); restore it from a backup"
+            ) from None
+
+    def fact(self, name: str) -> Any:
+        """A value given to ``create``; None when it has none of that name."""
+        with self._guard():
+            row = self._connection.execute(sa.select(_fact.c.value).where(_fact.c.name == name)).first()
+        return None if row is None else json.loads(row[0])
+
+    def append(self, results: Sequence[Result]) -> None:
+        """Record results in candidate order; durable after ``commit``."""
+        if results:
+            self._connection.execute(_candidate.insert(), [_row(result) for result in results])
+
+    def record(self, kind: str, payload: Any) -> None:
+        """Append one event and make it durable."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._connection.execute(_event.insert(), {"time": now, "kind": kind, "payload": json.dumps(payload)})
+        self.commit()
+
+    def commit(self) -> None:
+        """Make everything appended durable."""
+        self._connection.commit()
+
+    def results(self) -> Iterator[Result]:
+        """All recorded results in candidate order."""
+        with self._guard():
+            for row in self._connection.execute(sa.select(_candidate).order_by(_candidate.c.id)).mappings():
+                yield _result(row)
+
+    def result(self, candidate_id: int) -> Result:
+        """One candidate; raises RunFileError when the run has none of that id."""
+        query = sa.select(_candidate).where(_candidate.c.id == candidate_id)
+        with self._guard():
+            row = self._connection.execute(query).mappings().first()
+        if row is None:
+            raise RunFileError(f"run {self.path}: no candidate {candidate_id}")
+        return _result(row)
+
+    def table(self, *, scored_only: bool = True) -> list[dict[str, Any]]:
+        """Rows without the designs: id, parent, digest, outcome, reason, metrics."""
+        columns = [column for column in _candidate.c if column.name != "arch"]
+        query = sa.select(*columns).order_by(_candidate.c.id)
+        if scored_only:
+            query = query.where(_candidate.c.outcome == "scored")
+        with self._guard():
+            return [dict(row) for row in self._connection.execute(query).mappings()]
+
+    def outcomes(self) -> dict[str, int]:
+        """Number of candidates by outcome."""
+        query = sa.select(_candidate.c.outcome, sa.func.count()).group_by(_candidate.c.outcome)
+        with self._guard():
+            return {outcome: n for outcome, n in self._connection.execute(query)}
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        """Events of these kinds, or all, oldest first: {"time", "kind", **payload}."""
+        query = sa.select(_event).order_by(_event.c.seq)
+        if kinds:
+            query = query.where(_event.c.kind.in_(kinds))
+        with self._guard():
+            rows = self._connection.execute(query).mappings().all()
+        return [{"time": row["time"], "kind": row["kind"], **json.loads(row["payload"])} for row in rows]
+
+    def close(self) -> None:
+        """Commit and release the file."""
+        if self._lock is not None:
+            self.commit()
+        self._connection.close()
+        self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False)
+    if mode != "ro":
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def _row(result: Result) -> dict[str, Any]:
+    candidate = result.candidate
+    row: dict[str, Any] = dict.fromkeys(METRICS)
+    row |= {
+        "id": candidate.id,
+        "digest": candidate.arch.digest,
+        "parent": candidate.parent,
+        "arch": candidate.arch.to_json(),
+        "outcome": "scored",
+        "reason": None,
+        "violation": None,
+    }
+    if isinstance(result, Failure):
+        violation = None if result.violation == inf else result.violation
+        return row | dict(candidate.metrics) | {"outcome": result.kind, "reason": result.message, "violation": violation}
+    return row | dict(result.metrics)
+
+
+def _result(row: sa.RowMapping) -> Result:
+    metrics = {name: row[name] for name in METRICS if row[name] is not None}
+    candidate = Candidate(row["id"], Architecture.from_json(row["arch"]), row["parent"], metrics)
+    if row["outcome"] == "scored":
+        return Success(candidate, metrics)
+    kind: FailureKind = row["outcome"]
+    return Failure(candidate, kind, row["reason"], inf if row["violation"] is None else row["violation"])

@@ -1,0 +1,1 @@
+"""Datasets, the training loop and the short trainings of the finalists."""
