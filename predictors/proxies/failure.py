@@ -2,4 +2,4 @@
 
 
 class ProxyFailed(ValueError):
-    """The network has no score of this kind; the message names the layer, what it got and what it expected."""
+    """This network has no such score; the message names the layer, what it is and what was expected."""

@@ -7,7 +7,8 @@ The Zen-Score of a plain network (no residual links, squeeze-and-excite or class
 x, e ~ N(0, 1). Each norm makes its map zero-mean, unit-variance and, by the central limit theorem over the
 random weights, normal, so both terms follow layer by layer from two scalars:
 
-- A convolution with n = in_channels / groups reads ReLU(u), u ~ N(0, 1): E ReLU^2 = 1/2, E ReLU = 1/sqrt(2 pi).
+- A convolution with n = in_channels / groups reads ReLU(u), u ~ N(0, 1), of mean square 1/2 and squared mean
+  1 / (2 pi).
   Tap t of one axis lies inside the map at a fraction f_t of the output positions. With F = sum f_t and
   F2 = sum f_t^2, each multiplied over both axes, the expected mean square of the output is n F / 2 and the
   expected square of its spatial mean n F2 / (2 pi), hence
@@ -17,7 +18,7 @@ random weights, normal, so both terms follow layer by layer from two scalars:
 - Let q = 1 - correlation of the two passes before a ReLU, and cos t = 1 - q. The arc-cosine kernel says
   E ReLU(u) ReLU(u') = (sin t + (pi - t) cos t) / (2 pi), so that after the next convolution
 
-      q' = F (t - sin t + (pi - t) q) / (2 pi) / (F / 2 - F2 / (2 pi)).       Start: q = 1 - 1 / sqrt(1 + gamma^2).
+      q' = F (t - sin t + (pi - t) q) / (2 pi) / (F / 2 - F2 / (2 pi)).   Start: q = 1 - 1 / sqrt(1 + gamma^2).
 
 - ReLU(u) - ReLU(u') and ReLU(-u') - ReLU(-u) have the same sign, the same law, and u - u' as their sum, so
   E |ReLU(u) - ReLU(u')| is exactly half of E |u - u'|, and ln Delta = ln(C H W) + ln(q / pi) / 2.
@@ -26,8 +27,8 @@ q grows by about 1.47 a layer and saturates after some 26 convolutions at gamma 
 nothing about the network any more, and Zen counts depth times log-width.
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063; the closed form is ours.
-Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm); s is the true batch
-deviation, while the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
+Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm); s is the true
+batch deviation, while the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
 Checked against: tests/golden/zen_scores.json.
 """
 
@@ -62,7 +63,7 @@ def zen_score(
     Returns: nats; higher means more expressive.
     Raises: ProxyFailed: a setting out of range; a network that is not a chain of convolution, norm, ReLU.
     """
-    rhos = _update_fractions(gamma, momentum, repeat)
+    rhos = update_fractions(gamma, momentum, repeat)
     q, total, shape = _first_q(gamma), 0.0, input_shape
     image = True
     for block, in_shape in block_inputs(arch, input_shape):
@@ -78,7 +79,7 @@ def zen_score_of_layers(
     layers: Sequence[Layer], *, gamma: float = GAMMA, momentum: float = 1.0, repeat: int = 1
 ) -> float:
     """Compute the same for a network given as layers; settings, result and errors as in ``zen_score``."""
-    terms = _chain_terms(main_path(layers), gamma, _update_fractions(gamma, momentum, repeat))
+    terms = _chain_terms(main_path(layers), gamma, update_fractions(gamma, momentum, repeat))
     q = _first_q(gamma)
     for gain in terms.gains:
         q = gain * _rectified_loss(q)
@@ -102,7 +103,7 @@ def _block_terms(block: Block, in_shape: Shape, gamma: float | None, rhos: tuple
 def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
     """Terms of consecutive layers of a plain network; gamma is given when they read the image, else None."""
     log_scales, gains, shape = 0.0, [], path[0].in_shape
-    for conv in _convolutions(path):
+    for conv in plain_convolutions(path):
         fan_in = conv.in_channels // conv.groups
         filled, filled_square = _tap_coverage(conv)
         if gamma is not None:
@@ -117,8 +118,8 @@ def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, 
     return _Terms(log_scales, tuple(gains), shape)
 
 
-def _convolutions(path: Iterable[Layer]) -> Iterator[Layer]:
-    """Yield the convolutions of conv - norm - ReLU triples; ProxyFailed at the layer that breaks the chain."""
+def plain_convolutions(path: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield the convolutions of a path of conv, norm, ReLU triples; ProxyFailed names what breaks the chain."""
     expected = CONV
     for layer in path:
         if layer.op in _PASSED_THROUGH:
@@ -160,7 +161,7 @@ def _axis_coverage(kernel: int, stride: int, size: int, out_size: int) -> tuple[
     return sum(fractions), sum(f * f for f in fractions)
 
 
-def _update_fractions(gamma: float, momentum: float, repeat: int) -> tuple[float, ...]:
+def update_fractions(gamma: float, momentum: float, repeat: int) -> tuple[float, ...]:
     """Share of the batch variance in a running variance that began at 1, after each two forwards."""
     if not 0 < gamma < math.inf or not 0 < momentum <= 1 or repeat < 1:
         raise ProxyFailed(
