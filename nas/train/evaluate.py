@@ -1,0 +1,88 @@
+"""Accuracy and loss of a network on images that it was not trained on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.train.images import Dataset, Images, Labels, Split
+
+BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a network does on n images.
+
+    Attributes:
+        top1: share of images whose largest logit is the label, 0..1; higher is better.
+        loss: mean cross-entropy without smoothing, nats; lower is better.
+        n: images.
+    """
+
+    top1: float
+    loss: float
+    n: int
+
+    @property
+    def standard_error(self) -> float:
+        """Of ``top1``, binomial: sqrt(p (1 - p) / n), with p drawn in by the Agresti-Coull rule so that it is never 0."""
+        p = (self.top1 * self.n + 2) / (self.n + 4)
+        return math.sqrt(p * (1 - p) / (self.n + 4))
+
+
+class Normaliser:
+    """Raw pixels -> network input: scale, subtract the mean, divide by the deviation of the training images."""
+
+    def __init__(self, dataset: Dataset, device: torch.device | str = "cpu") -> None:
+        mean = torch.tensor(dataset.mean, dtype=torch.float64)
+        std = torch.tensor(dataset.std, dtype=torch.float64)
+        self.factor = (dataset.pixel_scale / std).float().to(device)[:, None, None]
+        self.offset = (-mean / std).float().to(device)[:, None, None]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8 or float32 -> float32."""
+        return torch.addcmul(self.offset, images.float(), self.factor)
+
+
+def evaluate(
+    model: nn.Module, images: Tensor, labels: Tensor, *, normalise: Normaliser | None = None
+) -> Evaluation:
+    """Evaluate in evaluation mode; the model's mode is put back.
+
+    Args:
+        model: takes (N, C, H, W) float32, on the device of the images.
+        images: (N, C, H, W); normalised float32, or raw when ``normalise`` is given.
+        labels: (N,) int64.
+        normalise: applied batch by batch.
+    """
+    training = model.training
+    model.eval()
+    correct, loss = 0, 0.0
+    with torch.inference_mode():
+        for start in range(0, len(labels), BATCH):
+            batch, target = images[start : start + BATCH], labels[start : start + BATCH]
+            logits = model(normalise(batch) if normalise else batch).float()
+            correct += int((logits.argmax(1) == target).sum())
+            loss += float(F.cross_entropy(logits, target, reduction="sum"))
+    model.train(training)
+    return Evaluation(correct / len(labels), loss / len(labels), len(labels))
+
+
+def evaluate_test(model: nn.Module, dataset: Dataset, *, device: torch.device | str = "cpu") -> Evaluation:
+    """The one look at the held-out test images: call it once, for the network that is delivered."""
+    images, labels = to_tensors(dataset.test, device)
+    return evaluate(model.to(device), images, labels, normalise=Normaliser(dataset, device))
+
+
+def to_tensors(split: Split, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Images and labels of a split as tensors on a device."""
+    return _tensor(split.images).to(device), _tensor(split.labels).to(device)
+
+
+def _tensor(array: Images | Labels) -> Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,280 @@
+"""The training loop: SGD with Nesterov momentum, warm-up and cosine, label smoothing, averaged weights.
+
+All randomness of epoch e comes from (seed, e) alone, so a training that was killed after any epoch and resumed is,
+on the CPU with the same number of threads, equal bit for bit to one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from nas.train.augment import choose_augment
+from nas.train.checkpoint import load_checkpoint, save_checkpoint
+from nas.train.ema import WeightAverage
+from nas.train.evaluate import Normaliser, evaluate, to_tensors
+from nas.train.images import Dataset
+from nas.train.recipe import Recipe
+from nas.train.schedule import learning_rate_at, warmup_steps
+
+_HOPELESS = 20.0  # a mean loss above this many times that of guessing does not come back
+_CHECK_EVERY = 50  # steps between looks at the loss; each look waits for the GPU
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is not finite or far above that of guessing."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """One epoch. Equal trainings differ in ``seconds`` only, which equality leaves out.
+
+    Attributes:
+        epoch: from 1.
+        learning_rate: of its last step.
+        train_loss: mean over its steps, with smoothing and augmentation, nats.
+        validation_loss, validation_top1: of the averaged weights on the validation images.
+        seconds: wall time, validation included.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation_loss: float
+    validation_top1: float
+    seconds: float
+
+    def same_as(self, other: EpochReport) -> bool:
+        """Whether everything but the time is equal, bit for bit."""
+        mine, theirs = asdict(self) | {"seconds": 0}, asdict(other) | {"seconds": 0}
+        return mine == theirs
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """A finished training: its learning curve, and the validation accuracy of the returned weights."""
+
+    curve: tuple[EpochReport, ...]
+
+    @property
+    def top1(self) -> float:
+        """Validation accuracy after the last epoch, 0..1."""
+        return self.curve[-1].validation_top1
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs."""
+        return sum(report.seconds for report in self.curve)
+
+
+def fit(  # noqa: PLR0913 - the training's facts, all named
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> FitReport:
+    """Train ``model`` in place on the training split; its weights end as their moving average.
+
+    Args:
+        model: (N, C, H, W) float32 -> logits (N, dataset.num_classes).
+        dataset: ``train`` is learned from and ``validation`` watched; ``test`` is not read.
+        recipe: the settings.
+        seed: of batch order and augmentation; the initial weights are the caller's.
+        device: where to compute; the model stays there.
+        checkpoint: written after every epoch; if it exists, the training goes on from it.
+        on_epoch: called after every epoch that is trained now, once its checkpoint is safe.
+    Raises: TrainingDiverged, InvalidCheckpoint.
+    """
+    training = Training(model, dataset, recipe, seed=seed, device=device)
+    if checkpoint is not None and checkpoint.exists():
+        training.load(checkpoint)
+    while training.epoch < recipe.epochs:
+        report = training.train_epoch()
+        if checkpoint is not None:
+            training.save(checkpoint)
+        if on_epoch is not None:
+            on_epoch(report)
+    model.load_state_dict(training.final.state_dict())
+    model.eval()
+    return FitReport(tuple(training.curve))
+
+
+class Training:
+    """A training that advances epoch by epoch and can be saved after each.
+
+    Attributes:
+        curve: one report per finished epoch.
+        final: the network to evaluate and deliver: the averaged weights, or the model itself without averaging.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.recipe, self.seed, self.dataset = recipe, seed, dataset
+        self.curve: list[EpochReport] = []
+        self._layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+        self.model = model.to(self.device).to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
+        self.optimiser = _optimiser(self.model, recipe)
+        self._images, self._labels = to_tensors(dataset.train, self.device)
+        self._validation = to_tensors(dataset.validation, self.device)
+        self._normalise = Normaliser(dataset, self.device)
+        self._augment = choose_augment(recipe.augment, dataset.input_shape)
+        self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        self._half = _half_type(self.device) if recipe.mixed_precision else None
+        self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)  # type: ignore[attr-defined]
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.curve)
+
+    @property
+    def final(self) -> nn.Module:
+        """The network with the weights to deliver."""
+        return self.model if self.average is None else self.average.model
+
+    def train_epoch(self) -> EpochReport:
+        """Train one epoch and validate; raises TrainingDiverged."""
+        start = time.perf_counter()
+        with _seeded(self.seed, self.epoch, self.device) as generator:
+            train_loss, learning_rate = self._pass(generator)
+        result = evaluate(self.final, *self._validation, normalise=self._normalise)
+        if not math.isfinite(result.loss):
+            raise self._diverged(result.loss, "validation")
+        seconds = time.perf_counter() - start
+        self.curve.append(
+            EpochReport(self.epoch + 1, learning_rate, train_loss, result.loss, result.top1, seconds)
+        )
+        return self.curve[-1]
+
+    def _pass(self, generator: Generator) -> tuple[float, float]:
+        """One pass over the training images in random order: mean loss, last learning rate."""
+        size = min(self.recipe.batch_size, len(self._labels))
+        steps = len(self._labels) // size
+        order = torch.randperm(len(self._labels), generator=generator).to(self.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.model.train()
+        learning_rate = 0.0
+        for step in range(steps):
+            learning_rate = self._set_learning_rate(self.epoch * steps + step, steps)
+            total += self._step(order[step * size : (step + 1) * size], generator)
+            if step % _CHECK_EVERY == 0 or step == steps - 1:
+                self._check(float(total) / (step + 1))
+        return float(total) / steps, learning_rate
+
+    def _step(self, batch: Tensor, generator: Generator) -> Tensor:
+        images = self._normalise(self._augment(self._images[batch], generator))
+        self.optimiser.zero_grad(set_to_none=True)
+        with self._autocast():
+            loss: Tensor = self._loss(
+                self.model(images.contiguous(memory_format=self._layout)), self._labels[batch]
+            )
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self.optimiser)
+        self._scaler.update()
+        if self.average is not None:
+            self.average.update_(self.model)
+        return loss.detach()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(
+            self.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None
+        )
+
+    def _set_learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        warmup = warmup_steps(self.recipe.warmup_epochs, steps_per_epoch, self.recipe.epochs)
+        total = steps_per_epoch * self.recipe.epochs
+        rate = learning_rate_at(step, total=total, warmup=warmup, peak=self.recipe.learning_rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _check(self, mean_loss: float) -> None:
+        if not mean_loss <= _HOPELESS * math.log(self.dataset.num_classes):
+            raise self._diverged(mean_loss, "training")
+
+    def _diverged(self, loss: float, kind: str) -> TrainingDiverged:
+        return TrainingDiverged(
+            f"epoch {self.epoch + 1}: the {kind} loss is {loss:.3g}; "
+            f"lower learning_rate (now {self.recipe.learning_rate:g}) or lengthen warmup_epochs"
+        )
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next epoch depends on."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
+            "updates": 0 if self.average is None else self.average.updates,
+            "curve": [asdict(report) for report in self.curve],
+        }
+        save_checkpoint(path, state, self._identity())
+
+    def load(self, path: Path) -> None:
+        """Go back to a saved state; raises InvalidCheckpoint when it is another training's."""
+        state = load_checkpoint(path, self._identity())
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+            self.average.updates = state["updates"]
+        self.curve = [EpochReport(**report) for report in state["curve"]]
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to fit."""
+        shapes = repr([(name, tuple(value.shape)) for name, value in self.model.state_dict().items()])
+        return {
+            "network": hashlib.sha256(shapes.encode()).hexdigest()[:20],
+            "dataset": [self.dataset.name, len(self.dataset.train), list(self.dataset.mean)],
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+        }
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]  # biases, scales and shifts of norms
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov)
+
+
+def _half_type(device: torch.device) -> torch.dtype | None:
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[Generator]:
+    """A generator for this epoch, and the global one (dropout of a user's own model) set likewise for a while."""
+    key = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8]) >> 1
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(key)
+        yield torch.Generator().manual_seed(key)

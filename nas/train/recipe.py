@@ -1,0 +1,82 @@
+"""How a network is trained: plain data, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+AUGMENTATIONS = ("auto", "none", "shift", "flip_crop", "flip_crop_cutout")
+
+
+class InvalidRecipe(ValueError):
+    """A training setting is out of its range or unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of one training. The defaults suit small networks on small images.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step; the last, smaller batch of an epoch is dropped unless it is the only one.
+        learning_rate: peak, reached after the warm-up; it falls to 0 along a half cosine.
+        momentum: of Nesterov's SGD.
+        weight_decay: on weights of convolutions and linear layers; never on norms and biases.
+        warmup_epochs: linear rise of the learning rate, at most half of the training.
+        label_smoothing: share of the target spread over all classes, 0..1.
+        ema_decay: of the weight average that is evaluated and returned; 0 returns the last weights.
+        augment: one of ``AUGMENTATIONS``; "auto" fits the data.
+        mixed_precision: on CUDA; the CPU always computes in float32.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.99
+    augment: str = "auto"
+    mixed_precision: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least, below in _RANGES:
+            value = getattr(self, name)
+            if not least <= value < below:
+                raise InvalidRecipe(f"recipe.{name}={value}, expected at least {least:g} and below {below:g}")
+        if self.learning_rate == 0:
+            raise InvalidRecipe("recipe.learning_rate=0, expected more than 0")
+        if self.augment not in AUGMENTATIONS:
+            raise InvalidRecipe(
+                f"recipe.augment={self.augment!r}, expected one of {', '.join(AUGMENTATIONS)}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; ``Recipe(**recipe.to_dict())`` is the same recipe."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote; raises InvalidRecipe for an unknown or ill-typed setting."""
+        types = {f.name: str(f.type) for f in fields(cls)}
+        for name, value in data.items():
+            if name not in types:
+                raise InvalidRecipe(f"recipe.{name}: unknown setting, expected one of {', '.join(types)}")
+            if type(value).__name__ not in (("int", "float") if types[name] == "float" else (types[name],)):
+                raise InvalidRecipe(f"recipe.{name}={value!r}, expected a value of type {types[name]}")
+        return cls(**data)
+
+
+_INFINITY = float("inf")
+_RANGES = (  # name, at least, below
+    ("epochs", 1, _INFINITY),
+    ("batch_size", 2, _INFINITY),
+    ("learning_rate", 0, _INFINITY),
+    ("momentum", 0, 1),
+    ("weight_decay", 0, _INFINITY),
+    ("warmup_epochs", 0, _INFINITY),
+    ("label_smoothing", 0, 1),
+    ("ema_decay", 0, 1),
+)
