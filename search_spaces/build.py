@@ -18,13 +18,13 @@ from search_spaces.layers import (
     LINEAR,
     MUL,
     NORM,
+    NORM_EPS,
     RELU,
     SIGMOID,
     Layer,
     Shape,
 )
 
-NORM_EPS = 1e-5
 _ANY_SIZE: Shape = (0, 512, 512)  # modules accept any height and width; expansion needs some
 
 
@@ -151,6 +151,7 @@ def _last_uses(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
 
 def _stage_ends(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Positions of the block outputs after which the resolution falls, and of the last block output."""
-    outputs = [at for at, layer in enumerate(layers[:-1]) if layer.block >= 0 and layers[at + 1].block != layer.block]
+    following = [*(layer.block for layer in layers[1:]), None]
+    outputs = [at for at, layer in enumerate(layers) if layer.block >= 0 and following[at] != layer.block]
     ends = [a for a, b in zip(outputs, outputs[1:], strict=False) if layers[b].shape[1:] != layers[a].shape[1:]]
-    return (*ends, outputs[-1])
+    return (*ends, *outputs[-1:])

@@ -23,6 +23,7 @@ LINEAR = "linear"  # (C, 1, 1) -> (classes, 1, 1)
 
 OPS = (CONV, NORM, RELU, SIGMOID, ADD, MUL, GLOBAL_POOL, LINEAR)
 WEIGHTED = (CONV, NORM, LINEAR)
+NORM_EPS = 1e-5  # added to the variance of every norm
 
 Shape = tuple[int, int, int]  # channels, height, width
 
