@@ -13,11 +13,12 @@ from functools import lru_cache
 from math import prod
 
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import CACHE_SIZE, block_inputs, expand_block
+from search_spaces.expand import CACHE_SIZE, SubLayer, block_inputs, block_output, expand_sub_layer, sub_layers
 from search_spaces.layers import ADD, INPUT, MUL, NORM, RELU, SIGMOID, Layer, Shape
 
 FLOAT_BYTES = 4
-_IN_PLACE = (NORM, RELU, SIGMOID, ADD, MUL)
+_POINTWISE = frozenset((NORM, RELU, SIGMOID))
+_IN_PLACE = _POINTWISE | {ADD, MUL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,23 @@ def count(arch: Architecture, input_shape: Shape, num_classes: int) -> Counts:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _count_block(block: Block, in_shape: Shape) -> tuple[int, int, int, Shape]:
-    layers = expand_block(block, in_shape)
+    """(params, MACs, peak bytes, output shape) of a block: sums and maximum over its sub-layers."""
+    params = macs = peak = 0
+    for part, times in sub_layers(block, in_shape):
+        part_params, part_macs, part_peak = _count_sub_layer(part)
+        params += times * part_params
+        macs += times * part_macs
+        peak = max(peak, part_peak)
+    return params, macs, peak, block_output(block, in_shape)
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _count_sub_layer(part: SubLayer) -> tuple[int, int, int]:
+    layers = expand_sub_layer(part)
     return (
         sum(layer.weight_count for layer in layers),
         sum(layer.macs for layer in layers),
-        peak_memory_bytes(layers, in_shape),
-        layers[-1].shape,
+        peak_memory_bytes(layers, part.in_shape),
     )
 
 
@@ -78,16 +90,22 @@ def peak_memory_bytes(layers: Sequence[Layer], in_shape: Shape) -> int:
     """
     last_use = {i: at for at, layer in enumerate(layers) for i in layer.inputs}
     live = {INPUT: prod(in_shape)}
-    peak = live[INPUT]
+    total = peak = live[INPUT]
     for at, layer in enumerate(layers):
+        inputs = layer.inputs
+        if layer.op in _POINTWISE and last_use[inputs[0]] == at:
+            live[at] = live.pop(inputs[0])
+            continue
         size = prod(layer.shape)
-        dying = [i for i in dict.fromkeys(layer.inputs) if last_use[i] == at]
-        reused = next((i for i in dying if live[i] == size), None) if layer.op in _IN_PLACE else None
-        if reused is not None:
-            del live[reused]
-            dying.remove(reused)
+        dying = {i for i in inputs if last_use[i] == at}
+        if layer.op in _IN_PLACE:
+            reused = next((i for i in inputs if i in dying and live[i] == size), None)
+            if reused is not None:
+                dying.remove(reused)
+                total -= live.pop(reused)
         live[at] = size
-        peak = max(peak, sum(live.values()))
+        total += size
+        peak = max(peak, total)
         for i in dying:
-            del live[i]
+            total -= live.pop(i)
     return FLOAT_BYTES * peak

@@ -70,6 +70,7 @@ class RunStore:
             "sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool
         )
         self._connection = self._engine.connect()
+        self._pending: list[Result] = []
 
     @classmethod
     def create(cls, path: Path, facts: dict[str, Any]) -> Self:
@@ -113,9 +114,8 @@ class RunStore:
         return None if row is None else json.loads(row[0])
 
     def append(self, results: Sequence[Result]) -> None:
-        """Record results in candidate order; durable after ``commit``."""
-        if results:
-            self._connection.execute(_candidate.insert(), [_row(result) for result in results])
+        """Record results in candidate order; durable, and visible to reads, after ``commit``."""
+        self._pending.extend(results)
 
     def record(self, kind: str, payload: Any) -> None:
         """Append one event and make it durable."""
@@ -125,6 +125,9 @@ class RunStore:
 
     def commit(self) -> None:
         """Make everything appended durable."""
+        if self._pending:
+            self._connection.execute(_candidate.insert(), [_row(result) for result in self._pending])
+            self._pending.clear()
         self._connection.commit()
 
     def results(self) -> Iterator[Result]:

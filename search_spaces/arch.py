@@ -42,7 +42,7 @@ class Block:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that differ from their default: a field added later changes no digest."""
-        return {f.name: v for f in _BLOCK_FIELDS if (v := getattr(self, f.name)) != f.default}
+        return {name: v for name, default in _DEFAULTS if (v := getattr(self, name)) != default}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "block") -> Self:
@@ -61,10 +61,11 @@ class Block:
         return cls(**data)
 
 
-_BLOCK_FIELDS = fields(Block)
+_DEFAULTS = tuple((f.name, f.default) for f in fields(Block))
 _BLOCK_TYPES: dict[str, type] = {
-    f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in _BLOCK_FIELDS
+    f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(Block)
 }
+_CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,16 @@ class Architecture:
 
     def to_json(self) -> str:
         """Canonical text: the same design always gives the same text."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), sort_keys=True)
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
+        return _CANONICAL.encode(self.to_dict())
 
     @cached_property
     def digest(self) -> str:
         """Content address: 20 hexadecimal digits of the SHA-256 of the canonical text."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+        return hashlib.sha256(self._json.encode()).hexdigest()[:20]
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:

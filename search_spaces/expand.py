@@ -6,9 +6,10 @@ latency, drawings) follows from the layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.layers import (
@@ -25,7 +26,8 @@ from search_spaces.layers import (
     Shape,
 )
 
-CACHE_SIZE = 200_000
+CACHE_SIZE = 200_000  # of results per block or sub-layer
+LAYERS_CACHE_SIZE = 2_048  # of layers themselves: many objects, read only while results are computed
 
 
 class LayerList:
@@ -109,10 +111,8 @@ def round8(width: float) -> int:
     return max(8, round(width / 8) * 8)
 
 
-def _conv(block: Block, x: LayerList) -> None:
-    at = INPUT
-    for i in range(block.depth):
-        at = x.conv_norm(at, f"u{i}", block.channels, block.kernel, stride=block.stride if i == 0 else 1)
+def _conv(block: Block, x: LayerList, first: bool) -> None:
+    x.conv_norm(INPUT, "u0", block.channels, block.kernel, stride=block.stride)
 
 
 Unit = Callable[[LayerList, int, str, int], int]  # (layers, at, name, stride) -> position before the addition
@@ -147,16 +147,17 @@ def _bottleneck_unit(out: int, inner: int, kernel: int, *, depthwise: bool = Fal
     return unit
 
 
-def _stack(units_per_sublayer: Callable[[Block], tuple[Unit, ...]], *, zen: bool) -> Callable[[Block, LayerList], None]:
-    """Repeat a sub-layer ``depth`` times; ZenNAS always projects the first shortcut, with a bias."""
+Expander = Callable[[Block, LayerList, bool], None]  # (block, layers, whether this is the first sub-layer)
 
-    def expander(block: Block, x: LayerList) -> None:
-        at, index = INPUT, 0
-        for sub_layer in range(block.depth):
-            for i, unit in enumerate(units_per_sublayer(block)):
-                stride = block.stride if sub_layer == 0 and i == 0 else 1
-                at = _residual(x, at, f"u{index}", stride, unit, project=zen and index == 0, bias=zen)
-                index += 1
+
+def _residual_units(units_of: Callable[[Block], tuple[Unit, ...]], *, zen: bool) -> Expander:
+    """A sub-layer of residual units; ZenNAS always projects a block's first shortcut, with a bias."""
+
+    def expander(block: Block, x: LayerList, first: bool) -> None:
+        at, stride = INPUT, block.stride
+        for i, unit in enumerate(units_of(block)):
+            at = _residual(x, at, f"u{i}", stride, unit, project=zen and first and i == 0, bias=zen)
+            stride = 1
 
     return expander
 
@@ -184,20 +185,55 @@ def _genet_dw(block: Block) -> tuple[Unit, ...]:
     return (_bottleneck_unit(block.channels, block.inner, block.kernel, depthwise=True),)
 
 
-BLOCKS: dict[str, Callable[[Block, LayerList], None]] = {
+BLOCKS: dict[str, Expander] = {
     "conv": _conv,  # convolution, norm, ReLU
-    "zen_xx": _stack(_zen_xx, zen=True),  # ZenNAS SuperResKxKx: two full convolutions
-    "zen_bl": _stack(_zen_bl, zen=True),  # ZenNAS SuperResK1KxK1: two bottlenecks a sub-layer
-    "zen_idw": _stack(_zen_idw, zen=True),  # ZenNAS SuperResIDWEnKx: two inverted residuals a sub-layer
-    "genet_xx": _stack(_zen_xx, zen=False),  # GENet SuperResKXKX
-    "genet_bl": _stack(_genet_bl, zen=False),  # GENet SuperResK1KXK1
-    "genet_dw": _stack(_genet_dw, zen=False),  # GENet SuperResK1DWK1
+    "zen_xx": _residual_units(_zen_xx, zen=True),  # ZenNAS SuperResKxKx: two full convolutions
+    "zen_bl": _residual_units(_zen_bl, zen=True),  # ZenNAS SuperResK1KxK1: two bottlenecks a sub-layer
+    "zen_idw": _residual_units(_zen_idw, zen=True),  # ZenNAS SuperResIDWEnKx: two inverted residuals a sub-layer
+    "genet_xx": _residual_units(_zen_xx, zen=False),  # GENet SuperResKXKX
+    "genet_bl": _residual_units(_genet_bl, zen=False),  # GENet SuperResK1KXK1
+    "genet_dw": _residual_units(_genet_dw, zen=False),  # GENet SuperResK1DWK1
 }
 NEEDS_INNER = frozenset(BLOCKS) - {"conv"}
 NEEDS_EXPANSION = frozenset({"zen_idw"})
 
 
+class SubLayer(NamedTuple):
+    """The repeated part of a block, the unit in which costs and scores are cached: few distinct ones exist.
+
+    Attributes:
+        block: with depth 1; stride 1 unless first.
+        in_shape: (channels, height, width) of its input.
+        first: whether it opens its block (it has the stride and, in ZenNAS, the projection).
+    """
+
+    block: Block
+    in_shape: Shape
+    first: bool
+
+
 @lru_cache(maxsize=CACHE_SIZE)
+def sub_layers(block: Block, in_shape: Shape) -> tuple[tuple[SubLayer, int], ...]:
+    """A block as (sub-layer, how many times in a row): the first one, then the equal others."""
+    first = SubLayer(block if block.depth == 1 else replace(block, depth=1), in_shape, True)
+    if block.depth == 1:
+        return ((first, 1),)
+    later = SubLayer(replace(block, depth=1, stride=1), expand_sub_layer(first)[-1].shape, False)
+    return ((first, 1), (later, block.depth - 1))
+
+
+@lru_cache(maxsize=LAYERS_CACHE_SIZE)
+def expand_sub_layer(sub: SubLayer) -> tuple[Layer, ...]:
+    """Layers of one sub-layer; names and positions are relative to it, INPUT is its input.
+
+    Raises: InvalidArchitecture: unknown kind, or choices that do not make a block.
+    """
+    check_block(sub.block)
+    layers = LayerList(sub.in_shape)
+    BLOCKS[sub.block.kind](sub.block, layers, sub.first)
+    return tuple(layers.layers)
+
+
 def expand_block(block: Block, in_shape: Shape) -> tuple[Layer, ...]:
     """Layers of one block; names and positions are relative to the block, INPUT is its input.
 
@@ -206,10 +242,25 @@ def expand_block(block: Block, in_shape: Shape) -> tuple[Layer, ...]:
         in_shape: (channels, height, width) of its input.
     Raises: InvalidArchitecture: unknown kind, or choices that do not make a block.
     """
-    check_block(block)
-    layers = LayerList(in_shape)
-    BLOCKS[block.kind](block, layers)
-    return tuple(layers.layers)
+    layers: list[Layer] = []
+    parts = [part for part, times in sub_layers(block, in_shape) for _ in range(times)]
+    for i, part in enumerate(parts):
+        _append_shifted(layers, expand_sub_layer(part), f"s{i}.")
+    return tuple(layers)
+
+
+def _append_shifted(layers: list[Layer], part: Iterable[Layer], prefix: str, block: int = -1) -> None:
+    """Append layers whose INPUT is the last layer so far; the first part keeps INPUT."""
+    start = len(layers)
+    for layer in part:
+        inputs = tuple(start + at for at in layer.inputs)  # INPUT is -1: the layer before the start
+        layers.append(layer._replace(name=prefix + layer.name, inputs=inputs, block=block))
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def block_output(block: Block, in_shape: Shape) -> Shape:
+    """(channels, height, width) of a block's output."""
+    return expand_sub_layer(sub_layers(block, in_shape)[-1][0])[-1].shape
 
 
 def check_block(block: Block, where: str = "block") -> None:
@@ -233,14 +284,14 @@ def block_inputs(arch: Architecture, input_shape: Shape) -> Iterator[tuple[Block
     shape = input_shape
     for block in arch.blocks:
         yield block, shape
-        shape = expand_block(block, shape)[-1].shape
+        shape = block_output(block, shape)
 
 
 def output_shape(arch: Architecture, input_shape: Shape) -> Shape:
     """(channels, height, width) of the last feature map."""
     shape = input_shape
     for block in arch.blocks:
-        shape = expand_block(block, shape)[-1].shape
+        shape = block_output(block, shape)
     return shape
 
 
@@ -255,17 +306,11 @@ def expand(arch: Architecture, input_shape: Shape, num_classes: int | None = Non
     """
     layers: list[Layer] = []
     for i, (block, shape) in enumerate(_checked_inputs(arch, input_shape)):
-        before = len(layers)
-        for layer in expand_block(block, shape):
-            inputs = tuple(before + at if at != INPUT else before - 1 for at in layer.inputs)
-            layers.append(replace(layer, name=f"blocks.{i}.{layer.name}", inputs=inputs, block=i))
+        _append_shifted(layers, expand_block(block, shape), f"blocks.{i}.", i)
     if num_classes is not None:
         head = LayerList(layers[-1].shape)
         head.linear(head.global_pool(INPUT, "head.pool"), "head.fc", num_classes)
-        at = len(layers) - 1
-        for layer in head.layers:
-            layers.append(replace(layer, inputs=(at,)))
-            at += 1
+        _append_shifted(layers, head.layers, "")
     return tuple(layers)
 
 

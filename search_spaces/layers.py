@@ -8,7 +8,7 @@ following it back from the output gives the network without its residual links a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 INPUT = -1
 
@@ -28,8 +28,7 @@ NORM_EPS = 1e-5  # added to the variance of every norm
 Shape = tuple[int, int, int]  # channels, height, width
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One primitive operation.
 
     Attributes:

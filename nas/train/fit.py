@@ -197,6 +197,17 @@ class Training:
             self.average.update_(self.model)
         return loss.detach()
 
+    def estimate_epoch_seconds(self) -> float:
+        """Wall time of an epoch, from timing its second step; spoils the weights, so use a training made for it."""
+        size = min(self.recipe.batch_size, len(self._labels))
+        generator = Generator().manual_seed(0)
+        self.model.train()
+        for _ in range(2):
+            start = time.perf_counter()
+            float(self._step(torch.arange(size, device=self.device), generator))
+            seconds = time.perf_counter() - start
+        return seconds * (len(self._labels) // size)
+
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(
             self.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None
@@ -246,7 +257,9 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to fit."""
         shapes = repr([(name, tuple(value.shape)) for name, value in self.model.state_dict().items()])
+        arch = getattr(self.model, "arch", None)
         return {
+            "architecture": getattr(arch, "digest", None),
             "network": hashlib.sha256(shapes.encode()).hexdigest()[:20],
             "dataset": [self.dataset.name, len(self.dataset.train), list(self.dataset.mean)],
             "recipe": self.recipe.to_dict(),
@@ -274,7 +287,7 @@ def _half_type(device: torch.device) -> torch.dtype | None:
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[Generator]:
     """A generator for this epoch, and the global one (dropout of a user's own model) set likewise for a while."""
-    key = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8]) >> 1
+    key = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8], "big") >> 1
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key)
         yield torch.Generator().manual_seed(key)

@@ -41,7 +41,7 @@ from functools import lru_cache
 
 from predictors.proxies.failure import ProxyFailed
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import CACHE_SIZE, block_inputs, expand_block
+from search_spaces.expand import CACHE_SIZE, SubLayer, block_inputs, expand_sub_layer, sub_layers
 from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, Layer, Shape, main_path
 
 GAMMA = 0.01
@@ -69,8 +69,7 @@ def zen_score(
     for block, in_shape in block_inputs(arch, input_shape):
         terms = _block_terms(block, in_shape, gamma if image else None, rhos)
         total += terms.log_scales
-        for gain in terms.gains:
-            q = gain * _rectified_loss(q)
+        q = _propagated(q, terms)
         shape, image = terms.shape, False
     return total + _log_delta(q, shape)
 
@@ -80,10 +79,23 @@ def zen_score_of_layers(
 ) -> float:
     """Compute the same for a network given as layers; settings, result and errors as in ``zen_score``."""
     terms = _chain_terms(main_path(layers), gamma, update_fractions(gamma, momentum, repeat))
-    q = _first_q(gamma)
+    return terms.log_scales + _log_delta(_propagated(_first_q(gamma), terms), terms.shape)
+
+
+def forgotten_perturbation(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
+    """How much nearer x + gamma e is to x, at the output, than another image is: nats of ln Delta, >= 0.
+
+    It falls towards 0 with depth; where it is 0, the second pass of the Zen-Score tells nothing that a second
+    image of the first pass would not tell.
+    """
+    terms = _chain_terms(main_path(layers), gamma, (1.0,))
+    return 0.5 * math.log(_propagated(1.0, terms) / _propagated(_first_q(gamma), terms))
+
+
+def _propagated(q: float, terms: _Terms) -> float:
     for gain in terms.gains:
         q = gain * _rectified_loss(q)
-    return terms.log_scales + _log_delta(q, terms.shape)
+    return q
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,19 @@ class _Terms:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _block_terms(block: Block, in_shape: Shape, gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
-    return _chain_terms(main_path(expand_block(block, in_shape)), gamma, rhos)
+    log_scales, gains, shape = 0.0, (), in_shape
+    for part, times in sub_layers(block, in_shape):
+        terms = _sub_layer_terms(part, gamma, rhos)
+        gamma = None  # only the first sub-layer, which stands alone, can read the image
+        log_scales += times * terms.log_scales
+        gains += times * terms.gains
+        shape = terms.shape
+    return _Terms(log_scales, gains, shape)
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _sub_layer_terms(part: SubLayer, gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
+    return _chain_terms(main_path(expand_sub_layer(part)), gamma, rhos)
 
 
 def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, ...]) -> _Terms:

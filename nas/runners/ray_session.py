@@ -1,0 +1,136 @@
+"""Start Ray quietly, for as long as a ``with`` block lasts, and leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+_LONGEST_TEMP = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep the user's CUDA_VISIBLE_DEVICES; silences a warning
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+_PREFIX = "netwright-"
+
+
+class RayUnavailable(RuntimeError):
+    """Ray is not installed or cannot start here; the message says why in one line."""
+
+
+@contextmanager
+def start_ray(address: str | None = None, workers: int | None = None) -> Iterator[int]:
+    """Run the block with Ray connected; a session that was running before is used and left running.
+
+    Telemetry and dashboard are off. A private cluster gets a random token, so it needs no home directory.
+
+    Args:
+        address: of a cluster ("auto", "host:port", "ray://host:port"); None starts a private one in this machine.
+        workers: CPUs of the private cluster; None takes those that this process may use.
+    Returns: the CPUs of the cluster.
+    Raises: RayUnavailable.
+    """
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    try:
+        import ray  # slow, and reads the environment set above
+    except ImportError as error:
+        raise RayUnavailable(f"Ray cannot be imported ({error}); install netwright's ray[tune]") from None
+    if ray.is_initialized():
+        yield _cpus(ray.cluster_resources())
+        return
+    with _private_token(address is None), _short_folder() as folder:
+        _connect(address, workers, folder)
+        try:
+            yield _cpus(ray.cluster_resources())
+        finally:
+            ray.shutdown()
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use; Ray counts all of the machine's instead."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpus(resources: dict[str, float]) -> int:
+    return max(1, int(resources.get("CPU", 1)))
+
+
+def _connect(address: str | None, workers: int | None, folder: Path) -> None:
+    import ray
+
+    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {
+            "num_cpus": workers or available_cpus(),
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+            "_temp_dir": str(folder),
+        }
+    try:
+        ray.init(address=address or "local", **options)
+    except (OSError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
+        ray.shutdown()
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        where = f"at {address} cannot be reached" if address else "does not start here"
+        raise RayUnavailable(f"Ray {where}: {reason}; the serial engine does the same work") from None
+
+
+@contextmanager
+def _private_token(private: bool) -> Iterator[None]:
+    """Put a random token for a private cluster into the environment, unless the user configured authentication.
+
+    Otherwise Ray writes one into the home directory, which may be missing or read-only.
+    """
+    if not private or "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_MODE" in os.environ:
+        yield
+        return
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A folder for Ray's session, short enough for socket names, removed afterwards."""
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) + len(f"/{_PREFIX}0000000-12345678") > _LONGEST_TEMP:
+        parent = Path("/tmp")
+    _remove_abandoned(parent)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+    except OSError as error:
+        raise RayUnavailable(f"Ray needs a folder for its sockets in {parent}: {error.strerror}") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove session folders of our own processes that were killed."""
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdecimal() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,185 @@
+"""The same race under Ray Tune: one trial per candidate, workers reused, checkpoints and restart by Tune.
+
+Tune's own ASHA decides by arrival order and forgets its rungs when an experiment is restored (schedulers are not part
+of the saved state). The scheduler here keeps no state: it reads the curves that the trials reported and applies
+``nas.train.halving``, so it decides alike for any timing and after any restart.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.runners.ray_session import start_ray
+from nas.train.entrant import Entrant
+from nas.train.finalists import FinalistResult, Race
+from nas.train.fit import EpochReport, Training, TrainingDiverged
+from nas.train.halving import Curve, Halving
+
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # a few trials: saving the state is cheap, losing it is not
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+from ray import tune  # noqa: E402 - reads the environment above
+from ray.tune.experiment import Trial  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+
+MAX_WORKER_CRASHES = 3  # per candidate
+_CHECKPOINT = "training.pt"
+_NAME = "tune"
+
+
+def train_with_ray(race: Race, address: str | None) -> list[FinalistResult]:
+    """Run or resume the race on Ray; raises RayUnavailable."""
+    with start_ray(address), _listening(race):
+        grid = _tuner(race).fit()
+    results = {}
+    for outcome in grid:
+        entrant_id = outcome.config["entrant"]["id"]
+        metrics = outcome.metrics or {}
+        failure = metrics.get("failure") or (_last_line(outcome.error) if outcome.error else None)
+        results[entrant_id] = race.result(entrant_id, _reports(metrics), failure)
+    return [results[entrant.id] for entrant in race.entrants]
+
+
+def _tuner(race: Race) -> tune.Tuner:
+    gpu = race.entrants[0].device != "cpu"
+    trainable = tune.with_resources(train_entrant, {"cpu": 1, "gpu": int(gpu)})
+    path = race.storage_dir.resolve() / _NAME
+    if tune.Tuner.can_restore(str(path)):
+        return tune.Tuner.restore(str(path), trainable=trainable, resume_errored=True)
+    return tune.Tuner(
+        trainable,
+        param_space={"entrant": tune.grid_search([entrant.to_dict() for entrant in race.entrants])},
+        tune_config=tune.TuneConfig(
+            scheduler=CertainHalving(race.halving),
+            reuse_actors=True,
+            trial_dirname_creator=_trial_name,
+            trial_name_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=_NAME,
+            storage_path=str(path.parent),
+            failure_config=tune.FailureConfig(max_failures=MAX_WORKER_CRASHES),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            callbacks=[_Forward()],
+            verbose=0,
+        ),
+    )
+
+
+def train_entrant(config: dict[str, Any]) -> None:
+    """Train one candidate in a worker and report after every epoch; Tune stops or pauses it from outside."""
+    torch.set_num_threads(1)
+    training = Entrant.from_dict(config["entrant"]).start()
+    if (checkpoint := tune.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as folder:
+            training.load(Path(folder) / _CHECKPOINT)
+    while training.epoch < training.recipe.epochs:
+        try:
+            training.train_epoch()
+        except TrainingDiverged as error:
+            tune.report(_metrics(training, str(error)))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            training.save(Path(folder) / _CHECKPOINT)
+            tune.report(_metrics(training, None), checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def _metrics(training: Training, failure: str | None) -> dict[str, Any]:
+    return {"curve": [asdict(report) for report in training.curve], "failure": failure}
+
+
+def _reports(metrics: dict[str, Any]) -> list[EpochReport]:
+    return [EpochReport(**row) for row in metrics.get("curve", [])]
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"finalist-{_id(trial)}"
+
+
+def _id(trial: Trial) -> int:
+    return int(trial.config["entrant"]["id"])
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+class CertainHalving(FIFOScheduler):  # type: ignore[misc]
+    """Tune's view of ``Halving``: pause where the rule says wait, go on or stop once the fate is certain."""
+
+    def __init__(self, halving: Halving) -> None:
+        super().__init__()
+        self.halving = halving
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Decide after an epoch."""
+        verdict = self._verdict(tune_controller, trial, result)
+        return {"continue": self.CONTINUE, "stop": self.STOP, "wait": self.PAUSE}[verdict]
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """A new trial if there is one, else one that has waited long enough; stops those that fell out."""
+        trials = tune_controller.get_trials()
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                return trial
+        for trial in trials:
+            if trial.status == Trial.PAUSED:
+                verdict = self._verdict(tune_controller, trial, trial.last_result)
+                if verdict == "continue":
+                    return trial
+                if verdict == "stop":
+                    tune_controller.stop_trial(trial)
+        return None
+
+    def _verdict(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        results = {other: other.last_result or {} for other in tune_controller.get_trials()} | {trial: result}
+        curves: dict[int, Curve] = {
+            _id(other): tuple(row["validation_top1"] for row in found.get("curve", []))
+            for other, found in results.items()
+        }
+        failed = {
+            _id(other) for other, found in results.items() if found.get("failure") or other.status == Trial.ERROR
+        }
+        return self.halving.verdict(_id(trial), curves, frozenset(failed))
+
+
+_race: ContextVar[Race | None] = ContextVar("race", default=None)
+
+
+@contextmanager
+def _listening(race: Race) -> Iterator[None]:
+    """Make the race known to ``_Forward``; Tune pickles its callbacks, so they cannot hold the listeners."""
+    token = _race.set(race)
+    try:
+        yield
+    finally:
+        _race.reset(token)
+
+
+class _Forward(tune.Callback):  # type: ignore[misc]
+    """Hands reports to the listeners of the race that runs in this context."""
+
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any) -> None:
+        reports, race = _reports(result), _race.get()
+        if race is not None and reports and not result.get("failure"):
+            race.on_epoch(_id(trial), reports[-1])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._finished(trial, trial.last_result.get("failure"))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._finished(trial, "the worker died; see the log of Ray")
+
+    def _finished(self, trial: Trial, failure: str | None) -> None:
+        if (race := _race.get()) is not None:
+            race.on_result(race.result(_id(trial), _reports(trial.last_result or {}), failure))
