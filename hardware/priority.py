@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +38,7 @@ class Priority:
         gc.disable()
         if self.mode == "fifo":
             _schedule_all_threads(os.SCHED_FIFO, _FIFO_PRIORITY)
+            time.sleep(1e-3)  # a rest as a real-time thread restarts the count of _REAL_TIME_LIMIT_S
         try:
             yield
         finally:
@@ -81,4 +82,5 @@ def _may_run_real_time() -> bool:
 def _schedule_all_threads(policy: int, priority: int) -> None:
     parameters = os.sched_param(priority)
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setscheduler(int(thread.name), policy, parameters)
+        with suppress(ProcessLookupError):  # a thread that just ended
+            os.sched_setscheduler(int(thread.name), policy, parameters)

@@ -19,7 +19,9 @@ AGREEMENT = 0.02  # the three lowest burst medians agree when they lie this clos
 DISAGREEMENT = 0.05  # beyond this no figure is quoted
 SLOW = 0.10  # a burst this far above the estimate fell into a slow epoch
 SLOW_SHARE = 1 / 3  # more slow bursts than this: the machine is busy or runs at two speeds
+SLOW_SHARE_TO_STOP = 1 / 6  # stricter: luck must not end a campaign early on such a machine
 MANY_BURSTS = 8
+GOLDEN = 0.6180339887498949
 SMALL_BYTES, LARGE_BYTES = 2e6, 8e6  # working sets between which the interval widens
 SMALL_HALF_WIDTH, LARGE_HALF_WIDTH = 0.03, 0.08
 
@@ -67,7 +69,7 @@ class MeasureProtocol:
     @classmethod
     def quick(cls, max_s: float = 30.0) -> Self:
         """For many small models at once, such as the blocks of a space."""
-        return cls(burst_ms=8.0, min_bursts=5, min_span_s=4.0, max_s=max_s, max_bursts=16)
+        return cls(burst_ms=8.0, min_bursts=6, min_span_s=5.0, max_s=max_s, max_bursts=16)
 
     @classmethod
     def careful(cls) -> Self:
@@ -111,6 +113,12 @@ def disagreement(medians_ms: Sequence[float]) -> float:
     return lowest[2] / lowest[0] - 1
 
 
+def slow_share(medians_ms: Sequence[float]) -> float:
+    """Fraction of bursts, 0..1, that fell into slow epochs."""
+    limit = (1 + SLOW) * estimate_ms(medians_ms)
+    return sum(median > limit for median in medians_ms) / len(medians_ms)
+
+
 def half_width(working_set_bytes: float) -> float:
     """Half of the 95 % interval as a fraction: small working sets stay in private caches, and repeat."""
     return float(
@@ -127,12 +135,12 @@ def judge(medians_ms: Sequence[float], working_set_bytes: float) -> Judgement:
     """
     estimate = estimate_ms(medians_ms)
     spread = disagreement(medians_ms)
-    verdict, reason = _verdict(medians_ms, estimate, spread)
+    verdict, reason = _verdict(medians_ms, spread)
     width = max(half_width(working_set_bytes), min(spread, 1.0))
     return Judgement(estimate, min(medians_ms) / (1 + width), estimate * (1 + width), verdict, reason)
 
 
-def _verdict(medians_ms: Sequence[float], estimate: float, spread: float) -> tuple[Verdict, str]:
+def _verdict(medians_ms: Sequence[float], spread: float) -> tuple[Verdict, str]:
     count = len(medians_ms)
     if count < 3:
         return "void", f"only {count} bursts, at least 3 are needed"
@@ -141,12 +149,9 @@ def _verdict(medians_ms: Sequence[float], estimate: float, spread: float) -> tup
         return "void", f"{disagree} {DISAGREEMENT:.0%}"
     if spread > AGREEMENT:
         return "noisy", f"{disagree} {AGREEMENT:.0%}"
-    slow = sum(median > (1 + SLOW) * estimate for median in medians_ms)
-    if slow > SLOW_SHARE * count:
-        return (
-            "noisy",
-            f"{slow} of {count} bursts were over {SLOW:.0%} slower: busy, or a machine of two speeds",
-        )
+    slow = slow_share(medians_ms)
+    if slow > SLOW_SHARE:
+        return "noisy", f"{slow:.0%} of {count} bursts were over {SLOW:.0%} slower: busy, or of two speeds"
     return "ok", ""
 
 
@@ -161,12 +166,10 @@ class _Progress:
     def settled(self, protocol: MeasureProtocol) -> bool:
         if len(self.medians_ms) >= protocol.max_bursts:
             return True
-        long_enough = self.last_at - self.first_at >= protocol.min_span_s
-        return (
-            len(self.medians_ms) >= protocol.min_bursts
-            and long_enough
-            and judge(self.medians_ms, 0).verdict == "ok"
-        )
+        if len(self.medians_ms) < protocol.min_bursts or self.last_at - self.first_at < protocol.min_span_s:
+            return False
+        few_slow = slow_share(self.medians_ms) <= SLOW_SHARE_TO_STOP
+        return few_slow and disagreement(self.medians_ms) <= AGREEMENT
 
 
 def run_campaign(
@@ -183,7 +186,8 @@ def run_campaign(
     """
     models = [_Progress([]) for _ in range(count)]
     deadline = clock.now() + protocol.max_s
-    pause_s = protocol.min_span_s / (protocol.min_bursts - 1)
+    even_pause_s = protocol.min_span_s / (protocol.min_bursts - 1)
+    rounds = 0
     while open_ := [i for i, model in enumerate(models) if not model.settled(protocol)]:
         round_began = clock.now()
         for i in open_:
@@ -193,6 +197,8 @@ def run_campaign(
             if not models[i].medians_ms:
                 models[i].first_at = models[i].last_at
             models[i].medians_ms.append(burst(i))
+        rounds += 1
+        pause_s = even_pause_s * (0.5 + rounds * GOLDEN % 1)  # uneven, lest rounds keep step with epochs
         rest = min(round_began + pause_s, deadline) - clock.now()
         if rest > 0:
             clock.sleep(rest)
