@@ -2,4 +2,4 @@
 
 
 class ProxyFailed(ValueError):
-    """This network has no such score; the message names the layer, what it is and what was expected."""
+    """No such score for the network; the message names the layer, what it is and what was expected."""

@@ -18,7 +18,7 @@ random weights, normal, so both terms follow layer by layer from two scalars:
 - Let q = 1 - correlation of the two passes before a ReLU, and cos t = 1 - q. The arc-cosine kernel says
   E ReLU(u) ReLU(u') = (sin t + (pi - t) cos t) / (2 pi), so that after the next convolution
 
-      q' = F (t - sin t + (pi - t) q) / (2 pi) / (F / 2 - F2 / (2 pi)).   Start: q = 1 - 1 / sqrt(1 + gamma^2).
+      q' = F (t - sin t + (pi - t) q) / (2 pi) / (F / 2 - F2 / (2 pi)).  Start: q = 1 - 1 / sqrt(1 + gamma^2).
 
 - ReLU(u) - ReLU(u') and ReLU(-u') - ReLU(-u) have the same sign, the same law, and u - u' as their sum, so
   E |ReLU(u) - ReLU(u')| is exactly half of E |u - u'|, and ln Delta = ln(C H W) + ln(q / pi) / 2.
@@ -27,8 +27,8 @@ q grows by about 1.47 a layer and saturates after some 26 convolutions at gamma 
 nothing about the network any more, and Zen counts depth times log-width.
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063; the closed form is ours.
-Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm); s is the true
-batch deviation, while the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
+Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm). s is the true batch
+deviation; the authors read running variances after two forwards at momentum 0.1, as ``momentum=0.1`` does.
 Checked against: tests/golden/zen_scores.json.
 """
 
@@ -82,11 +82,11 @@ def zen_score_of_layers(
     return terms.log_scales + _log_delta(_propagated(_first_q(gamma), terms), terms.shape)
 
 
-def forgotten_perturbation(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
-    """How much nearer x + gamma e is to x, at the output, than another image is: nats of ln Delta, >= 0.
+def perturbation_left(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
+    """Tell how much nearer to x than another image the output of x + gamma e is, in nats of ln Delta, >= 0.
 
-    It falls towards 0 with depth; where it is 0, the second pass of the Zen-Score tells nothing that a second
-    image of the first pass would not tell.
+    It falls towards 0 with depth. Where it is 0, passing x + gamma e through the network tells nothing that
+    another image would not tell.
     """
     terms = _chain_terms(main_path(layers), gamma, (1.0,))
     return 0.5 * math.log(_propagated(1.0, terms) / _propagated(_first_q(gamma), terms))
@@ -109,7 +109,8 @@ class _Terms:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _block_terms(block: Block, in_shape: Shape, gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
-    log_scales, gains, shape = 0.0, (), in_shape
+    log_scales, shape = 0.0, in_shape
+    gains: tuple[float, ...] = ()
     for part, times in sub_layers(block, in_shape):
         terms = _sub_layer_terms(part, gamma, rhos)
         gamma = None  # only the first sub-layer, which stands alone, can read the image
@@ -126,7 +127,8 @@ def _sub_layer_terms(part: SubLayer, gamma: float | None, rhos: tuple[float, ...
 
 def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
     """Terms of consecutive layers of a plain network; gamma is given when they read the image, else None."""
-    log_scales, gains, shape = 0.0, [], path[0].in_shape
+    log_scales, shape = 0.0, path[0].in_shape
+    gains: list[float] = []
     for conv in plain_convolutions(path):
         fan_in = conv.in_channels // conv.groups
         filled, filled_square = _tap_coverage(conv)
@@ -143,7 +145,7 @@ def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, 
 
 
 def plain_convolutions(path: Iterable[Layer]) -> Iterator[Layer]:
-    """Yield the convolutions of a path of conv, norm, ReLU triples; ProxyFailed names what breaks the chain."""
+    """Yield the convolutions of a chain of conv, norm, ReLU; ProxyFailed names the layer that breaks it."""
     expected = CONV
     for layer in path:
         if layer.op in _PASSED_THROUGH:
