@@ -54,13 +54,13 @@ def flip(images: Tensor, generator: Generator) -> Tensor:
 def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
     """Move every image by -pixels..pixels on both axes; zeros come in. Equals a random crop after zero padding."""
     count, channels, height, width = images.shape
-    offsets = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator).to(images.device)
-    padded = F.pad(images, (pixels,) * 4)
-    rows = offsets[0][:, None] + torch.arange(height, device=images.device)
-    columns = offsets[1][:, None] + torch.arange(width, device=images.device)
-    index = torch.arange(count, device=images.device)
-    picked = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
-    return picked.permute(0, 3, 1, 2)
+    device = images.device
+    offsets = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator).to(device)
+    rows = (offsets[0] + torch.arange(height, device=device))[:, None, :, None]
+    columns = (offsets[1] + torch.arange(width, device=device))[:, None, None, :]
+    image = torch.arange(count, device=device)[:, None, None, None]
+    channel = torch.arange(channels, device=device)[None, :, None, None]
+    return F.pad(images, (pixels,) * 4)[image, channel, rows, columns]
 
 
 def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:

@@ -45,8 +45,13 @@ class Normaliser:
         self.offset = (-mean / std).float().to(device)[:, None, None]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) uint8 or float32 -> float32."""
-        return torch.addcmul(self.offset, images.float(), self.factor)
+        """(N, C, H, W) uint8 or float32 -> float32 with the strides of a fresh tensor.
+
+        PyTorch 2.13 takes (N, 1, H, W) whose single channel has stride 1 for channels-last, and its oneDNN
+        backward then writes out of bounds (seen as a crash); a fresh result cannot have such strides.
+        """
+        result = torch.empty(images.shape, device=images.device)
+        return torch.addcmul(self.offset, images.float(), self.factor, out=result)
 
 
 def evaluate(

@@ -118,7 +118,9 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     Raises: InvalidRace, InvalidDataset, InvalidRecipe, RayUnavailable (only when engine is "ray").
     """
     recipe = replace(recipe, epochs=max_epochs)
-    entrants = tuple(Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates)
+    entrants = tuple(
+        Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates
+    )
     race = Race(entrants, Halving(len(entrants), max_epochs), Path(storage_dir))
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
     _check(race)
@@ -204,7 +206,9 @@ def _advance(race: Race, entrant: Entrant, trainings: dict[int, Training], failu
     return verdict == "wait"
 
 
-def _verdict(race: Race, entrant_id: int, trainings: dict[int, Training], failures: dict[int, str]) -> Verdict:
+def _verdict(
+    race: Race, entrant_id: int, trainings: dict[int, Training], failures: dict[int, str]
+) -> Verdict:
     curves = {i: tuple(report.validation_top1 for report in t.curve) for i, t in trainings.items()}
     return race.halving.verdict(entrant_id, curves, frozenset(failures))
 
@@ -220,7 +224,9 @@ def _check(race: Race) -> None:
         raise InvalidRace(f"finalists: ids {ids}, expected at least one candidate and no id twice")
     note = race.storage_dir / "race.json"
     # through JSON, so that tuples and lists compare equal
-    mine = json.loads(json.dumps({"version": 1, "entrants": [entrant.to_dict() for entrant in race.entrants]}))
+    mine = json.loads(
+        json.dumps({"version": 1, "entrants": [entrant.to_dict() for entrant in race.entrants]})
+    )
     if note.exists():
         try:
             theirs = json.loads(note.read_text())

@@ -25,7 +25,9 @@ from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Curve, Halving
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # a few trials: saving the state is cheap, losing it is not
+os.environ.setdefault(
+    "TUNE_GLOBAL_CHECKPOINT_S", "1"
+)  # a few trials: saving the state is cheap, losing it is not
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from ray import tune  # noqa: E402 - reads the environment above
@@ -148,7 +150,9 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
             for other, found in results.items()
         }
         failed = {
-            _id(other) for other, found in results.items() if found.get("failure") or other.status == Trial.ERROR
+            _id(other)
+            for other, found in results.items()
+            if found.get("failure") or other.status == Trial.ERROR
         }
         return self.halving.verdict(_id(trial), curves, frozenset(failed))
 
@@ -169,7 +173,9 @@ def _listening(race: Race) -> Iterator[None]:
 class _Forward(tune.Callback):  # type: ignore[misc]
     """Hands reports to the listeners of the race that runs in this context."""
 
-    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
         reports, race = _reports(result), _race.get()
         if race is not None and reports and not result.get("failure"):
             race.on_epoch(_id(trial), reports[-1])
