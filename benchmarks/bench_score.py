@@ -95,7 +95,9 @@ def clear(_: ModuleType | None = None) -> None:
 
 def main() -> None:
     children, seconds, best = record_evolution()
-    emit("evolution_iterations", [CHILDREN / seconds], "1/s", best_zen=round(best, 3), note="mutation included")
+    emit(
+        "evolution_iterations", [CHILDREN / seconds], "1/s", best_zen=round(best, 3), note="mutation included"
+    )
     for name, score in (("gates_then_score", score_with_gates), ("gates_and_score_of_all", score_every)):
         clear()
         seen = rates(score, children, CHUNK)
@@ -103,10 +105,20 @@ def main() -> None:
     hits = {name: c.cache_info() for name, c in caches().items()}
     for name, info in hits.items():
         if info.hits + info.misses:
-            emit(f"cache_hits.{name}", [info.hits / (info.hits + info.misses)], "fraction", entries=info.currsize)
+            emit(
+                f"cache_hits.{name}",
+                [info.hits / (info.hits + info.misses)],
+                "fraction",
+                entries=info.currsize,
+            )
     slow = rates(score_from_layers, children[:: CHILDREN // (10 * SLOW_CHUNK)], SLOW_CHUNK)
     ratio = [float(np.median(seen)) / rate for rate in slow]
-    emit("gates_and_score_of_all_over_whole_layer_lists", ratio, "ratio", baseline_per_second=round(np.median(slow)))
+    emit(
+        "gates_and_score_of_all_over_whole_layer_lists",
+        ratio,
+        "ratio",
+        baseline_per_second=round(np.median(slow)),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Parameters and FLOPs as the authors of Zen-NAS count them, to check their published numbers to the unit.
 
-Their "FLOPs" are multiply-accumulates plus one operation per element of a norm; a norm has C parameters where
+Their "FLOPs" are multiply-accumulates plus one operation per element of a norm; a norm has C parameters, where
 PyTorch trains 2 C; a projection shortcut leaves out its bias and half of its norm, and divides its resolution by
 the stride twice; the classifier has one bias in all. Use ``hardware.counts`` for every other purpose.
 
@@ -43,7 +43,7 @@ def compat_counts(layers: Sequence[Layer], *, plain: bool = False) -> CompatCoun
 
 
 def _chain(layers: Sequence[Layer], at: int, until: frozenset[int]) -> list[int]:
-    """Positions met when following the first input back from ``at`` to the input or to a position of ``until``."""
+    """Follow the first input back from ``at`` to the input or to a position of ``until``: the positions met."""
     chain = []
     while at != INPUT and at not in until:
         chain.append(at)
@@ -63,7 +63,7 @@ def _main_layer(layer: Layer) -> tuple[int, int]:
 
 
 def _projection(side: Sequence[Layer]) -> tuple[int, int]:
-    """A shortcut's (params, FLOPs): nothing for an identity, else a 1x1 convolution and its norm."""
+    """Count a shortcut (params, FLOPs): nothing for an identity, else a 1x1 convolution and its norm."""
     if not side:
         return 0, 0
     conv = side[-1]
@@ -72,7 +72,7 @@ def _projection(side: Sequence[Layer]) -> tuple[int, int]:
 
 
 def _gate(side: Sequence[Layer], scaled: Layer) -> tuple[int, int]:
-    """A squeeze-and-excite gate's (params, FLOPs), with the scaling of its map."""
+    """Count a squeeze-and-excite gate (params, FLOPs), with the scaling of its map."""
     reduce, expand = sorted((layer for layer in side if layer.op == CONV), key=lambda layer: layer.channels)
     weights = reduce.in_channels * reduce.channels + expand.in_channels * expand.channels
     params = weights + 2 * reduce.channels + 2 * expand.channels

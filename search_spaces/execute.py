@@ -7,7 +7,6 @@ weights of a proxy, slices of a supernet, the state dict of a trained network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,6 +21,7 @@ from search_spaces.layers import (
     LINEAR,
     MUL,
     NORM,
+    NORM_EPS,
     RELU,
     SIGMOID,
     Layer,
@@ -29,7 +29,6 @@ from search_spaces.layers import (
 )
 
 NormMode = Literal["batch", "given"]
-NORM_EPS = 1e-5
 
 
 class MissingTensor(KeyError):
@@ -52,8 +51,8 @@ def execute(
 
     Args:
         layers: the network; its outputs are those of the last layer.
-        tensors: by the names of a state dict: ``<layer>.weight``, ``.bias``, ``.running_mean``, ``.running_var``.
-            A norm without weight and bias only normalises.
+        tensors: by the names of a state dict: ``<layer>.weight``, ``.bias``, ``.running_mean``,
+            ``.running_var``. A norm without weight and bias only normalises.
         x: (N, C, H, W) float.
         norm: "given" normalises by the running statistics, as in evaluation; "batch" by those of x.
         eps: added to the variance of a norm.
@@ -75,9 +74,9 @@ def execute(
 
 
 def plain_network(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The network without residual links and gates, as layers that run: what Zen-Score looks at."""
+    """Drop residual links and gates; the rest are layers that run, and what Zen-Score looks at."""
     kept = [layer for layer in main_path(layers) if layer.op not in (ADD, MUL)]
-    return tuple(replace(layer, inputs=(at - 1,)) for at, layer in enumerate(kept))
+    return tuple(layer._replace(inputs=(at - 1,)) for at, layer in enumerate(kept))
 
 
 def _run(layer: Layer, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Tensor:

@@ -28,16 +28,17 @@ nothing about the network any more, and Zen counts depth times log-width.
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063; the closed form is ours.
 Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm). s is the true batch
-deviation; the authors read running variances after two forwards at momentum 0.1, as ``momentum=0.1`` does.
+deviation; the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
 Checked against: tests/golden/zen_scores.json.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from predictors.proxies.failure import ProxyFailed
 from search_spaces.arch import Architecture, Block
@@ -46,6 +47,7 @@ from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU
 
 GAMMA = 0.01
 _HEAD = (GLOBAL_POOL, LINEAR)
+_NEXT = {CONV: NORM, NORM: RELU, RELU: CONV}
 _PASSED_THROUGH = (ADD, MUL)  # dropped: the plain network has neither links nor gates
 
 
@@ -93,8 +95,10 @@ def perturbation_left(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
 
 
 def _propagated(q: float, terms: _Terms) -> float:
+    """Carry q = 1 - correlation through the ReLUs and convolutions of a stretch; written without cancellation."""
     for gain in terms.gains:
-        q = gain * _rectified_loss(q)
+        angle = 2 * math.asin(math.sqrt(q / 2))
+        q = gain * (angle - math.sin(angle) + q * (math.pi - angle)) / (2 * math.pi)
     return q
 
 
@@ -127,64 +131,73 @@ def _sub_layer_terms(part: SubLayer, gamma: float | None, rhos: tuple[float, ...
 
 def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
     """Terms of consecutive layers of a plain network; gamma is given when they read the image, else None."""
-    log_scales, shape = 0.0, path[0].in_shape
+    variances: list[float] = []
     gains: list[float] = []
+    shape = path[0].in_shape
     for conv in plain_convolutions(path):
-        fan_in = conv.in_channels // conv.groups
-        filled, filled_square = _tap_coverage(conv)
+        shape = conv.shape
+        coverage = _coverage(conv.kernel, conv.stride, conv.in_shape[1:], shape[1:])
+        fan_in = conv.in_shape[0] // conv.groups
         if gamma is not None:
-            variance = fan_in * filled * (1 + gamma * gamma / 2)
+            variances.append(fan_in * coverage.filled * (1 + gamma * gamma / 2))
             gamma = None
         else:
-            spread = filled / 2 - filled_square / (2 * math.pi)
-            variance = fan_in * spread
-            gains.append(filled / spread)
-        log_scales += sum(0.5 * math.log(1 - rho + rho * variance) for rho in rhos) / len(rhos)
-        shape = conv.shape
-    return _Terms(log_scales, tuple(gains), shape)
+            variances.append(fan_in * coverage.spread)
+            gains.append(coverage.gain)
+    log_scales = sum(math.log(1 - rho + rho * variance) for rho in rhos for variance in variances)
+    return _Terms(log_scales / (2 * len(rhos)), tuple(gains), shape)
 
 
-def plain_convolutions(path: Iterable[Layer]) -> Iterator[Layer]:
-    """Yield the convolutions of a chain of conv, norm, ReLU; ProxyFailed names the layer that breaks it."""
+def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
+    """Pick the convolutions of a chain of conv, norm, ReLU; ProxyFailed names the layer that breaks it."""
+    convs: list[Layer] = []
     expected = CONV
     for layer in path:
-        if layer.op in _PASSED_THROUGH:
-            continue
-        if layer.op in _HEAD and expected == CONV:
-            return
-        if layer.op != expected:
+        op = layer.op
+        if op == expected:
+            expected = _NEXT[op]
+            if op == CONV:
+                convs.append(layer)
+        elif op in _HEAD and expected == CONV:
+            break
+        elif op not in _PASSED_THROUGH:
             raise ProxyFailed(
-                f"{layer.name}: {layer.op}, expected {expected}: Zen-Score needs conv, norm, relu in turn"
+                f"{layer.name}: {op}, expected {expected}; Zen-Score needs conv, norm, relu in turn"
             )
-        if layer.op == CONV:
-            _check_convolution(layer)
-            yield layer
-        expected = {CONV: NORM, NORM: RELU, RELU: CONV}[layer.op]
-    if expected != CONV:
-        raise ProxyFailed(f"{layer.name}: the last layer, expected {expected} after it")
-
-
-def _check_convolution(conv: Layer) -> None:
-    if min(conv.in_shape) < 1 or min(conv.shape) < 1:
+    if expected != CONV or not convs:
         raise ProxyFailed(
-            f"{conv.name}: maps {conv.in_shape} -> {conv.shape}, expected at least 1 in every dimension"
+            f"the layers end where {expected} was expected; Zen-Score needs conv, norm, relu in turn"
         )
+    return convs
 
 
-def _tap_coverage(conv: Layer) -> tuple[float, float]:
-    """(F, F2): sums over taps of the (squared) fraction of output positions whose tap is inside."""
-    rows = _axis_coverage(conv.kernel, conv.stride, conv.in_shape[1], conv.shape[1])
-    columns = _axis_coverage(conv.kernel, conv.stride, conv.in_shape[2], conv.shape[2])
-    return rows[0] * columns[0], rows[1] * columns[1]
+class _Coverage(NamedTuple):
+    """Border effects of one convolution geometry: F, F / 2 - F2 / (2 pi), and the ratio of the two."""
+
+    filled: float
+    spread: float
+    gain: float
 
 
 @lru_cache(maxsize=10_000)
-def _axis_coverage(kernel: int, stride: int, size: int, out_size: int) -> tuple[float, float]:
+def _coverage(kernel: int, stride: int, size: tuple[int, int], out_size: tuple[int, int]) -> _Coverage:
+    if min(*size, *out_size) < 1:
+        raise ProxyFailed(f"convolution of {size} to {out_size} positions, expected at least 1 each way")
+    filled = filled_square = 1.0
+    for length, out_length in zip(size, out_size, strict=True):
+        fractions = _inside(kernel, stride, length, out_length)
+        filled *= sum(fractions)
+        filled_square *= sum(f * f for f in fractions)
+    spread = filled / 2 - filled_square / (2 * math.pi)
+    return _Coverage(filled, spread, filled / spread)
+
+
+def _inside(kernel: int, stride: int, length: int, out_length: int) -> list[float]:
+    """For each tap of one axis, the fraction of output positions at which it reads the map, not the padding."""
     shifts = range(-((kernel - 1) // 2), kernel // 2 + 1)
-    fractions = [
-        sum(0 <= at * stride + shift < size for at in range(out_size)) / out_size for shift in shifts
+    return [
+        sum(0 <= at * stride + shift < length for at in range(out_length)) / out_length for shift in shifts
     ]
-    return sum(fractions), sum(f * f for f in fractions)
 
 
 def update_fractions(gamma: float, momentum: float, repeat: int) -> tuple[float, ...]:
@@ -203,12 +216,6 @@ def _first_q(gamma: float) -> float:
     """1 - correlation of x and x + gamma e, without cancellation."""
     root = math.sqrt(1 + gamma * gamma)
     return gamma * gamma / (root * (root + 1))
-
-
-def _rectified_loss(q: float) -> float:
-    """1/2 - E ReLU(u) ReLU(u') for unit normals of correlation 1 - q, without cancellation."""
-    angle = 2 * math.asin(math.sqrt(min(q, 2.0) / 2))
-    return (angle - math.sin(angle) + q * (math.pi - angle)) / (2 * math.pi)
 
 
 def _log_delta(q: float, shape: Shape) -> float:

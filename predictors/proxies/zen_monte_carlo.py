@@ -5,7 +5,7 @@ between its output and that of x is the distance between two images, and one pas
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063, algorithm 1.
 Deviations: the L1 norm of the authors' code, not the Frobenius norm of the paper. Batch variances are
-averaged over both passes, where the authors' moving average gives the second 10 parts in 19 (less than 0.001 nats).
+averaged over both passes; the authors' moving average gives the second 10 parts in 19 (less than 0.001 nats).
 Checked against: tests/golden/zen_scores.json.
 """
 
@@ -97,7 +97,7 @@ def zen_score_monte_carlo_of_layers(
     if sampling.batch < 1:
         raise ProxyFailed(f"Zen-Score: batch={sampling.batch}, expected at least 1")
     share = update_fractions(sampling.gamma, sampling.momentum, sampling.repeat)[0]
-    convs = list(plain_convolutions(main_path(layers)))
+    convs = plain_convolutions(main_path(layers))
     running = torch.ones(len(convs), dtype=sampling.dtype, device=sampling.device)
     needless = sampling.batch > 1 and perturbation_left(layers, sampling.gamma) < FORGOTTEN
     passes = 1 if needless and not sampling.always_perturb else 2
