@@ -95,6 +95,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     engine: Engine = "auto",
     address: str | None = None,
     device: str = "cpu",
+    drop: bool = True,
     on_result: Callable[[FinalistResult], None] | None = None,
     on_epoch: Callable[[int, EpochReport], None] | None = None,
 ) -> list[FinalistResult]:
@@ -112,6 +113,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
         engine: "auto" takes Ray when the estimated work exceeds 20 s and there are two cores or an address.
         address: of a Ray cluster; None starts a private one.
         device: "cpu" or "cuda"; under Ray each training takes one CPU and, on CUDA, one GPU.
+        drop: False trains everyone to the end, to compare them on equal terms.
         on_result: called once per candidate when it has finished or fallen out, in no promised order.
         on_epoch: called with (id, report) after every epoch trained now.
     Returns: one result per candidate, in the order given.
@@ -121,7 +123,8 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     entrants = tuple(
         Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates
     )
-    race = Race(entrants, Halving(len(entrants), max_epochs), Path(storage_dir))
+    halving = Halving(len(entrants) if drop else 1, max_epochs)  # a race of one has no rungs
+    race = Race(entrants, halving, Path(storage_dir))
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
     _check(race)
     dataset = load_dataset(dataset_spec)

@@ -30,9 +30,9 @@ class Recipe:
         mixed_precision: on CUDA; the CPU always computes in float32.
     """
 
-    epochs: int = 20
+    epochs: int = 30
     batch_size: int = 64
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup_epochs: float = 1.0

@@ -1,0 +1,269 @@
+"""A folder that holds a trained network in every form that a user may need, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nas.export.card import CardFacts, LatencyEvidence, render_card
+from nas.export.errors import ExportFailed, InvalidPretrained
+from nas.export.onnx import write_onnx
+from nas.export.parity import ParityReport, check_parity
+from nas.export.standalone import render_program
+from nas.train.images import ImageTask
+from search_spaces.arch import Architecture, InvalidArchitecture
+from search_spaces.build import Network, build
+
+SCHEMA_VERSION = 1
+CONFIG, WEIGHTS, CARD, ONNX, PROGRAM = (
+    "config.json",
+    "model.safetensors",
+    "README.md",
+    "model.onnx",
+    "network.py",
+)
+_FORMAT = "netwright"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        directory: the folder.
+        size_bytes: by file name.
+        parity: of the ONNX file with PyTorch.
+        latency: measured on the ONNX file; None when not asked for.
+    """
+
+    directory: Path
+    size_bytes: dict[str, int]
+    parity: ParityReport
+    latency: LatencyEvidence | None
+
+
+def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
+    directory: Path,
+    model: Network,
+    *,
+    task: ImageTask,
+    facts: CardFacts | None = None,
+    measure: Callable[[Path], LatencyEvidence] | None = None,
+    batch: int | None = 1,
+    extra_files: Mapping[str, bytes] | None = None,
+) -> ExportReport:
+    """Write config.json, model.safetensors, model.onnx, network.py and README.md, and check the ONNX file.
+
+    Equal input gives equal files, byte for byte. The folder appears complete or not at all; an earlier export in
+    the same place is replaced.
+
+    Args:
+        directory: of the export; must not exist, be empty, or hold an earlier export.
+        model: the trained network.
+        task: what ``dataset.task`` says about the images.
+        facts: metrics, licence and origin for the card.
+        measure: times the ONNX file that was just written; its result goes into the card.
+        batch: images per call of the ONNX file; None leaves it open.
+        extra_files: further files by name.
+    Raises: ExportFailed, ParityFailed.
+    """
+    directory = Path(directory)
+    _check_fits(directory, model, task)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        staging.chmod(0o755)
+        _write_network(staging, model, task)
+        onnx_path = write_onnx(model, staging / ONNX, task.input_shape, batch=batch)
+        parity = check_parity(_on_cpu(model), onnx_path, task.input_shape)
+        latency = None if measure is None else measure(onnx_path)
+        card = render_card(model.arch, task, facts or CardFacts(), parity, latency)
+        (staging / CARD).write_text(card, encoding="utf-8")
+        for name, content in (extra_files or {}).items():
+            (staging / _plain_name(name)).write_bytes(content)
+        sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
+        _put_in_place(staging, directory)
+    except OSError as error:
+        raise ExportFailed(f"{directory}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return ExportReport(directory, sizes, parity, latency)
+
+
+def from_pretrained(directory: Path) -> Network:
+    """The network of an exported folder, in evaluation mode on the CPU.
+
+    Raises: InvalidPretrained: not such a folder, or damaged.
+    """
+    directory = Path(directory)
+    config = load_config(directory)
+    try:
+        arch = Architecture.from_dict(config["architecture"])
+        network = build(arch, num_classes=config["num_classes"], in_channels=config["in_channels"])
+    except (InvalidArchitecture, TypeError) as error:
+        raise InvalidPretrained(f"{directory / CONFIG}: {error}") from None
+    if arch.digest != config["digest"]:
+        raise InvalidPretrained(
+            f"{directory / CONFIG}: the architecture has digest {arch.digest}, the file states {config['digest']}; "
+            "it was changed after the export"
+        )
+    network.load_state_dict(_load_weights(directory / WEIGHTS, config["weights_sha256"], network))
+    return network.eval()
+
+
+def load_config(directory: Path) -> dict[str, Any]:
+    """The checked content of config.json; raises InvalidPretrained."""
+    path = Path(directory) / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidPretrained(
+            f"{path}: cannot be read ({error.strerror}); expected a folder of an export"
+        ) from None
+    except ValueError as error:
+        raise InvalidPretrained(f"{path}: not JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        raise InvalidPretrained(f"{path}: not a configuration of {_FORMAT}")
+    if config.get("schema_version") != SCHEMA_VERSION:
+        raise InvalidPretrained(
+            f"{path}: schema version {config.get('schema_version')!r}, this release reads {SCHEMA_VERSION}"
+        )
+    for name, kind in _CONFIG_TYPES.items():
+        if not isinstance(config.get(name), kind):
+            raise InvalidPretrained(
+                f"{path}: {name}={config.get(name)!r}, expected a value of type {kind.__name__}"
+            )
+    return config
+
+
+def load_task(directory: Path) -> ImageTask:
+    """Classes, input shape and normalisation of an exported folder; raises InvalidPretrained."""
+    config = load_config(directory)
+    channels, height, width = config["input_shape"]
+    return ImageTask(
+        config["dataset"],
+        tuple(config["classes"]),
+        (channels, height, width),
+        config["pixel_scale"],
+        tuple(config["mean"]),
+        tuple(config["std"]),
+    )
+
+
+_CONFIG_TYPES: dict[str, type] = {
+    "architecture": dict,
+    "digest": str,
+    "dataset": str,
+    "num_classes": int,
+    "in_channels": int,
+    "input_shape": list,
+    "classes": list,
+    "pixel_scale": float,
+    "mean": list,
+    "std": list,
+    "weights_sha256": str,
+}
+
+
+def _check_fits(directory: Path, model: Network, task: ImageTask) -> None:
+    if len(task.classes) != model.num_classes:
+        raise ExportFailed(
+            f"the network has {model.num_classes} outputs, the task {len(task.classes)} classes"
+        )
+    if task.input_shape[0] != model.in_channels:
+        raise ExportFailed(
+            f"the network takes {model.in_channels} channel(s), the task has {task.input_shape[0]}"
+        )
+    if directory.exists() and not directory.is_dir():
+        raise ExportFailed(f"{directory}: is a file, expected a folder; choose another name")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / CONFIG).is_file():
+        raise ExportFailed(f"{directory}: holds other files; choose an empty or a new folder")
+
+
+def _write_network(staging: Path, model: Network, task: ImageTask) -> None:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
+    if broken is not None:
+        raise ExportFailed(
+            f"weights: {broken} holds NaN or infinite values; train again with a lower learning rate"
+        )
+    save_file(weights, staging / WEIGHTS, metadata={"format": "pt"})
+    facts = asdict(task)
+    config = {
+        "format": _FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "architecture": model.arch.to_dict(),
+        "digest": model.arch.digest,
+        "dataset": facts.pop("name"),
+        "num_classes": model.num_classes,
+        "in_channels": model.in_channels,
+        **facts,
+        "weights_sha256": _sha256(staging / WEIGHTS),
+    }
+    (staging / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (staging / PROGRAM).write_text(render_program(model.arch, task), encoding="utf-8")
+
+
+def _load_weights(path: Path, sha256: str, network: Network) -> dict[str, torch.Tensor]:
+    try:
+        found = _sha256(path)
+        weights = load_file(path)
+    except OSError as error:
+        raise InvalidPretrained(f"{path}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError as error:
+        raise InvalidPretrained(f"{path}: not a safetensors file ({error})") from None
+    if found != sha256:
+        raise InvalidPretrained(
+            f"{path}: SHA-256 is {found[:12]}…, the configuration states {sha256[:12]}…; damaged"
+        )
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    actual = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if actual != expected:
+        name = sorted(set(actual.items()) ^ set(expected.items()))[0][0]
+        raise InvalidPretrained(
+            f"{path}: {name} is {actual.get(name)}, the architecture asks for {expected.get(name)}"
+        )
+    return weights
+
+
+def _on_cpu(model: Network) -> Network:
+    """The network itself, or a copy when it lives on another device."""
+    if next(model.parameters()).device.type == "cpu":
+        return model
+    copy = build(model.arch, num_classes=model.num_classes, in_channels=model.in_channels)
+    copy.load_state_dict({name: tensor.cpu() for name, tensor in model.state_dict().items()})
+    return copy
+
+
+def _plain_name(name: str) -> str:
+    if Path(name).name != name or name in (CONFIG, WEIGHTS, CARD, ONNX, PROGRAM):
+        raise ExportFailed(f"extra file {name!r}: expected a plain name that the export does not use itself")
+    return name
+
+
+def _put_in_place(staging: Path, directory: Path) -> None:
+    """Rename the finished folder; an earlier export steps aside first and comes back if that fails."""
+    old = staging.with_name(staging.name + ".old")
+    if directory.exists():
+        directory.rename(old)
+    try:
+        staging.rename(directory)
+    except OSError:
+        if old.exists():
+            old.rename(directory)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,253 @@
+"""Layers -> one readable Python file that rebuilds the network with PyTorch alone.
+
+The file holds an explicit class (one attribute per weighted layer, one line per step of the forward pass) and a reader
+for ``model.safetensors``, so it works years later without this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from nas.train.images import ImageTask
+from search_spaces.arch import Architecture
+from search_spaces.expand import expand
+from search_spaces.layers import (
+    ADD,
+    CONV,
+    GLOBAL_POOL,
+    INPUT,
+    LINEAR,
+    MUL,
+    NORM,
+    NORM_EPS,
+    RELU,
+    SIGMOID,
+    Layer,
+)
+
+_HEADER = '''\
+"""Image classifier for {name}: {classes} classes, {params:,} parameters, {macs:,} multiply-accumulates an image.
+
+Written by netwright; needs PyTorch only. The weights are read from model.safetensors beside this file.
+
+    from network import load, preprocess
+    logits = load()(preprocess(images))        # images: (N, {channels}, {height}, {width}) raw pixels
+
+Running the file prints the shape of the logits. Design {digest}.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CLASSES = {class_names}
+INPUT_SHAPE = ({channels}, {height}, {width})  # channels, height, width
+PIXEL_SCALE = {pixel_scale!r}  # raw pixels are multiplied by it, then normalised
+MEAN = {mean}
+STD = {std}
+
+
+class Network(nn.Module):
+    """(N, {channels}, {height}, {width}) normalised images -> (N, {classes}) logits."""
+
+'''
+
+_FOOTER = '''
+
+def preprocess(images: Tensor) -> Tensor:
+    """Raw pixels (N, C, H, W) -> normalised input of the network."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    return (images.float() * PIXEL_SCALE - mean) / std
+
+
+def load(path: Path = Path(__file__).with_name("model.safetensors")) -> Network:
+    """The network with its trained weights, ready for inference."""
+    model = Network()
+    model.load_state_dict({attribute(name): tensor for name, tensor in read_safetensors(path).items()})
+    return model.eval()
+
+
+def attribute(name: str) -> str:
+    """Name of a tensor in the file -> its name here: blocks.0.u0.conv.weight -> block0_u0_conv.weight."""
+    layer, leaf = name.rsplit(".", 1)
+    return layer.replace("blocks.", "block").replace(".", "_") + "." + leaf
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of 8 bytes header length, a JSON header and raw little-endian tensors."""
+    data = bytearray(path.read_bytes())
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+    tensors = {}
+    for name, entry in header.items():
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        tensor = torch.frombuffer(data[start:end], dtype=types[entry["dtype"]])
+        tensors[name] = tensor.reshape(entry["shape"])
+    return tensors
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        print(tuple(load()(torch.zeros(1, *INPUT_SHAPE)).shape))
+'''
+
+
+def render_program(arch: Architecture, task: ImageTask) -> str:
+    """The text of the stand-alone file; equal input gives equal text.
+
+    Args:
+        arch: the design.
+        task: classes, input shape and normalisation.
+    """
+    layers = expand(arch, task.input_shape, len(task.classes))
+    channels, height, width = task.input_shape
+    header = _HEADER.format(
+        name=_quotable(task.name),
+        classes=len(task.classes),
+        params=sum(layer.weight_count for layer in layers),
+        macs=sum(layer.macs for layer in layers),
+        channels=channels,
+        height=height,
+        width=width,
+        digest=arch.digest,
+        class_names=_tuple(task.classes),
+        pixel_scale=task.pixel_scale,
+        mean=_tuple(task.mean),
+        std=_tuple(task.std),
+    )
+    lines = ["    def __init__(self) -> None:", "        super().__init__()"]
+    lines += _with_block_comments(arch, layers, _constructors(layers))
+    lines += [
+        "",
+        "    def forward(self, x: Tensor) -> Tensor:",
+        '        """Logits; higher means more likely."""',
+    ]
+    lines += _with_block_comments(arch, layers, _statements(layers))
+    return header + "\n".join(lines) + "\n" + _FOOTER
+
+
+def _quotable(name: str) -> str:
+    """A name that cannot end the docstring that it is put into."""
+    return "".join(c if c.isprintable() and c not in '"\\' else " " for c in name)
+
+
+def _tuple(values: Sequence[object]) -> str:
+    """A tuple literal that stays within 100 columns."""
+    text = "(" + ", ".join(repr(v) for v in values) + ("," if len(values) == 1 else "") + ")"
+    if len(text) <= 80:
+        return text
+    return "(\n" + "".join(f"    {value!r},\n" for value in values) + ")"
+
+
+Line = tuple[int, str]  # position of the layer, code
+
+
+def _with_block_comments(arch: Architecture, layers: Sequence[Layer], lines: Iterator[Line]) -> Iterator[str]:
+    """Indent, and say at every block what it is."""
+    block = None
+    for at, code in lines:
+        if layers[at].block != block:
+            block = layers[at].block
+            yield f"        # {_describe(arch, layers, block)}"
+        yield f"        {code}"
+
+
+def _describe(arch: Architecture, layers: Sequence[Layer], block: int) -> str:
+    own = [layer for layer in layers if layer.block == block]
+    shapes = f"{own[0].in_shape} -> {own[-1].shape}"
+    return f"classifier: {shapes}" if block < 0 else f"block {block}, {arch.blocks[block].kind}: {shapes}"
+
+
+def _attribute(layer: Layer) -> str:
+    return "self." + layer.name.replace("blocks.", "block").replace(".", "_")
+
+
+def _constructors(layers: Sequence[Layer]) -> Iterator[Line]:
+    for at, layer in enumerate(layers):
+        if layer.op in _CONSTRUCTORS:
+            yield at, f"{_attribute(layer)} = {_CONSTRUCTORS[layer.op](layer)}"
+
+
+def _conv(layer: Layer) -> str:
+    options = {"stride": (layer.stride, 1), "padding": (layer.padding, 0), "groups": (layer.groups, 1)}
+    given = [f"{name}={value}" for name, (value, default) in options.items() if value != default]
+    given += [] if layer.bias else ["bias=False"]
+    return f"nn.Conv2d({', '.join([f'{layer.in_channels}, {layer.channels}, {layer.kernel}', *given])})"
+
+
+_EPS = "" if NORM_EPS == 1e-5 else f", eps={NORM_EPS!r}"  # 1e-5 is PyTorch's default
+_CONSTRUCTORS: dict[str, Callable[[Layer], str]] = {
+    CONV: _conv,
+    NORM: lambda layer: f"nn.BatchNorm2d({layer.channels}{_EPS})",
+    LINEAR: lambda layer: f"nn.Linear({layer.in_channels}, {layer.channels})",
+}
+_EXPRESSIONS: dict[str, Callable[[Layer, list[str]], str]] = {
+    CONV: lambda layer, v: f"{_attribute(layer)}({v[0]})",
+    NORM: lambda layer, v: f"{_attribute(layer)}({v[0]})",
+    LINEAR: lambda layer, v: f"{_attribute(layer)}({v[0]}.flatten(1))",
+    RELU: lambda layer, v: f"F.relu({v[0]})",
+    SIGMOID: lambda layer, v: f"torch.sigmoid({v[0]})",
+    ADD: lambda layer, v: f"{v[0]} + {v[1]}",
+    MUL: lambda layer, v: f"{v[0]} * {v[1]}",
+    GLOBAL_POOL: lambda layer, v: f"{v[0]}.mean((2, 3), keepdim=True)",
+}
+_JOINED = {
+    (CONV, NORM),
+    (NORM, RELU),
+    (CONV, RELU),
+    (ADD, RELU),
+    (NORM, SIGMOID),
+}  # (layer, its only reader): one line
+
+
+def _statements(layers: Sequence[Layer]) -> Iterator[Line]:
+    """The forward pass, one line for a convolution with its norm and activation; names are reused when free."""
+    last_use, joined = _last_uses(layers)
+    text = {
+        INPUT: "x"
+    }  # position -> variable name, or the expression of a layer that joins its reader's line
+    for at, layer in enumerate(layers):
+        expression = _EXPRESSIONS[layer.op](layer, [text[i] for i in layer.inputs])
+        if at in joined:
+            text[at] = expression
+        elif at == len(layers) - 1:
+            yield at, f"return {expression}"
+        else:
+            taken = {text[i] for i in text if i not in joined and last_use[i] > at}
+            text[at] = _free_name(layer, taken)
+            yield at, f"{text[at]} = {expression}"
+
+
+def _last_uses(layers: Sequence[Layer]) -> tuple[Mapping[int, int], set[int]]:
+    """For each value the line (position of a layer) that reads it last, and the layers without a line of their own."""
+    readers: dict[int, list[int]] = {at: [] for at in range(INPUT, len(layers))}
+    for at, layer in enumerate(layers):
+        for i in layer.inputs:
+            readers[i].append(at)
+    line = list(range(len(layers)))  # where the code of each layer stands
+    joined = set()
+    for at in reversed(range(len(layers))):
+        if len(readers[at]) == 1 and (layers[at].op, layers[readers[at][0]].op) in _JOINED:
+            line[at] = line[readers[at][0]]
+            joined.add(at)
+    return {at: max((line[i] for i in read), default=-1) for at, read in readers.items()}, joined
+
+
+def _free_name(layer: Layer, taken: set[str]) -> str:
+    """x and y for the main path, ``shortcut`` and ``gate`` for the side paths, with a number if that is taken."""
+    if ".shortcut." in layer.name:
+        names = ["shortcut"]
+    elif ".se." in layer.name and layer.op != MUL:
+        names = ["gate"]
+    else:
+        names = ["x", "y", "z"]
+    names += [f"{names[-1]}{n}" for n in range(2, len(taken) + 3)]
+    return next(name for name in names if name not in taken)
