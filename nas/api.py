@@ -1,0 +1,72 @@
+"""The Python face of the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.config import Config, merge
+from nas.narrator import Narrator, Silent
+from nas.run import Run
+
+if TYPE_CHECKING:
+    from search_spaces.build import Network
+
+
+def search(  # noqa: PLR0913 - the facts of a search, all named
+    *,
+    data: str = "digits",
+    latency: str | None = None,
+    device: str = "onnxruntime",
+    space: str = "auto",
+    out: str | Path = "runs/latest",
+    seed: int = 0,
+    config: Config | Mapping[str, Any] | None = None,
+    verbose: bool = False,
+) -> Run:
+    """Search, train, export and verify a network; the same job as ``netwright search``.
+
+    Args:
+        data: dataset, as for ``nas.train.data.load_dataset``.
+        latency: budget with its unit, for example "2ms"; None for no latency budget.
+        device: what the budget is held on, for example "onnxruntime:threads=2".
+        space: name of a search space, or ``package.module:Space``.
+        out: directory of the run; must not hold one yet.
+        seed: of everything random.
+        config: further settings (see ``nas.config.Config``); the arguments above are laid on top where given.
+        verbose: tell what is going on, on stderr.
+    Returns: the finished run.
+    Raises: InvalidConfig, InvalidDataset, UnknownSpace, RunFileError, NothingFeasible, and what the stages raise.
+    """
+    base = config.to_dict() if isinstance(config, Config) else dict(config or {})
+    given: dict[str, Any] = {"data": data, "device": device, "space": space, "seed": seed}
+    defaults = {"data": "digits", "device": "onnxruntime", "space": "auto", "seed": 0}
+    over = {name: value for name, value in given.items() if name not in base or value != defaults[name]}
+    if latency is not None:
+        over["constraints"] = {"latency": latency}
+    from nas.job.job import start_job
+
+    with _narrator(verbose) as narrator:
+        start_job(Config.from_dict(merge(base, over)), Path(out), narrator)
+    return Run.open(out)
+
+
+def resume(path: str | Path, *, verbose: bool = False) -> Run:
+    """Go on with an interrupted run to its end; raises RunFileError and what the stages raise."""
+    from nas.job.job import resume_job
+
+    with _narrator(verbose) as narrator:
+        resume_job(Path(path), narrator)
+    return Run.open(path)
+
+
+def from_pretrained(directory: str | Path) -> Network:
+    """The network of an exported folder, in evaluation mode on the CPU; raises InvalidPretrained."""
+    from nas.export.pretrained import from_pretrained as load
+
+    return load(Path(directory))
+
+
+def _narrator(verbose: bool) -> Silent:
+    return Narrator() if verbose else Silent()

@@ -1,0 +1,180 @@
+"""The one configuration of a run: a YAML file, flags or a dict, checked in one place, stored resolved."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from nas.records import Constraint
+from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
+
+CONFIG_VERSION = 1
+
+Milliseconds = Annotated[float, BeforeValidator(parse_latency_ms), PlainSerializer(lambda v: f"{v!r}ms")]
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Count = Annotated[float, BeforeValidator(parse_count)]
+Bytes = Annotated[float, BeforeValidator(parse_bytes)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class InvalidConfig(ValueError):
+    """A setting is unknown, missing or out of range; the message names it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Limits(_Strict):
+    """Upper limits on the network; any combination."""
+
+    latency: Milliseconds | None = None
+    params: Count | None = None
+    macs: Count | None = None
+    memory: Bytes | None = None
+    depth: Positive | None = None
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The limits that are set, by metric name."""
+        names = {"latency": "latency_ms", "memory": "peak_memory_bytes"}
+        return tuple(
+            Constraint(names.get(field, field), float(value)) for field, value in self if value is not None
+        )
+
+
+class SearchSettings(_Strict):
+    """How candidates are proposed and scored."""
+
+    algorithm: Literal["evolution", "random"] = "evolution"
+    score: str = "zen"
+    evaluations: Positive = 20_000
+    seconds: Seconds | None = None
+    population: Positive = 512
+    lookahead: Positive = 256
+
+
+class LatencySettings(_Strict):
+    """How the device's latency table is made when none is cached, and how sure a prediction must be."""
+
+    profile: Seconds = 60.0
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+
+
+class FinalistSettings(_Strict):
+    """How many of the best are measured and trained."""
+
+    measured: Positive = 12
+    trained: Positive = 4
+    epochs: Positive = 6
+
+
+class GuardSettings(_Strict):
+    """The baselines of equal latency that are trained beside the winner; 0 seeds turns them off."""
+
+    seeds: Annotated[int, Field(ge=0)] = 2
+
+
+class EngineSettings(_Strict):
+    """Where the work runs."""
+
+    kind: Literal["auto", "serial", "ray"] = "auto"
+    workers: Positive | None = None
+    address: str | None = None
+
+
+class Config(_Strict):
+    """Everything that a run depends on."""
+
+    version: Literal[1] = CONFIG_VERSION
+    data: str = "digits"
+    space: str = "auto"
+    device: str = "onnxruntime"
+    constraints: Limits = Limits()
+    search: SearchSettings = SearchSettings()
+    latency: LatencySettings = LatencySettings()
+    finalists: FinalistSettings = FinalistSettings()
+    recipe: dict[str, Any] = {}
+    guard: GuardSettings = GuardSettings()
+    engine: EngineSettings = EngineSettings()
+    train: bool = True
+    train_device: str = "cpu"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
+        """Check a mapping; raises InvalidConfig with the first offending setting and the nearest known name."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InvalidConfig(f"{where}: {_explain(cls, error)}") from None
+
+    @classmethod
+    def from_yaml(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read a YAML file, with ``overrides`` (nested) on top; raises InvalidConfig."""
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InvalidConfig(f"config {path}: no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidConfig(f"config {path}: cannot be read ({error})") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f", line {mark.line + 1} column {mark.column + 1}" if mark else ""
+            raise InvalidConfig(f"config {path}{place}: not YAML ({getattr(error, 'problem', error)})") from None
+        if data is not None and not isinstance(data, dict):
+            raise InvalidConfig(f"config {path}: holds {type(data).__name__}, expected settings such as `data: digits`")
+        return cls.from_dict(merge(data or {}, overrides or {}), f"config {path}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; ``from_dict`` reads it back."""
+        return self.model_dump(mode="json")
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``over``, mappings merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """``search.evaluations=5000`` -> {"search": {"evaluations": 5000}}; raises InvalidConfig."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise InvalidConfig(f"--set {text!r}: expected name=value, for example search.evaluations=5000")
+    try:
+        setting: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        setting = value
+    for name in reversed(path.strip().split(".")):
+        setting = {name: setting}
+    return dict(setting)
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return f"unknown setting {name!r}; {hint}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{name}={first.get('input')!r}: {message}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""The main job, stage by stage: search, measure, train, compare, export, verify."""

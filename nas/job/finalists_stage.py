@@ -1,0 +1,144 @@
+"""The best candidates, measured whole on the device, then trained side by side; one wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hardware.measure import LayerModel, MeasureProtocol, Measurement, measure
+from nas.job.task import Task
+from nas.narrator import Silent
+from nas.run import NothingFeasible
+from nas.store import RunStore
+from nas.train.finalists import FinalistResult, train_finalists
+from nas.train.recipe import Recipe
+from search_spaces.arch import Architecture
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A candidate among the best, with what the search knew about it."""
+
+    id: int
+    arch: Architecture
+    score: float
+    predicted_ms: float | None
+
+
+def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Finalist]:
+    """The best candidates that keep the latency budget when measured whole, best score first.
+
+    Rounds of ``finalists.measured`` candidates are measured until one round leaves enough within the budget; later
+    rounds are chosen under a prediction corrected by what was measured. Measurements go into the run file.
+    Raises: NothingFeasible: every measured candidate is over the budget; the message names the fastest.
+    """
+    budget = task.latency_budget_ms
+    ranked = _ranked(store)
+    if budget is None:
+        return ranked[: task.config.finalists.trained]
+    measured = {event["id"]: event for event in store.events("measured")}
+    for _ in range(ROUNDS):
+        within = [f for f in ranked if f.id in measured and measured[f.id]["within"]]
+        if len(within) >= task.config.finalists.trained:
+            break
+        correction = _correction(measured)
+        upcoming = [f for f in ranked if f.id not in measured and _promising(f, correction, budget)]
+        batch = upcoming[: task.config.finalists.measured]
+        if not batch:
+            break
+        for finalist, measurement in zip(batch, _measure(task, batch, narrator), strict=True):
+            event = {
+                "id": finalist.id,
+                "predicted_ms": finalist.predicted_ms,
+                "within": bool(measurement.verdict != "void" and measurement.high_ms <= budget),
+                "measurement": measurement.to_dict(),
+            }
+            store.record("measured", event)
+            measured[finalist.id] = event
+    within = [f for f in ranked if f.id in measured and measured[f.id]["within"]]
+    narrator.say(f"finalists: {len(within)} of {len(measured)} measured networks keep {budget:g} ms")
+    if not within:
+        fastest = min(event["measurement"]["high_ms"] for event in measured.values())
+        raise NothingFeasible(
+            f"finalists: none of {len(measured)} measured networks keeps {budget:g} ms; "
+            f"the fastest needs up to {fastest:.4g} ms. Renew the table with netwright profile, or allow more"
+        )
+    return within[: task.config.finalists.trained]
+
+
+def _ranked(store: RunStore) -> list[Finalist]:
+    rows = sorted(store.table(), key=lambda row: (-row["score"], row["id"]))[: 64 * ROUNDS]
+    return [
+        Finalist(row["id"], store.result(row["id"]).candidate.arch, row["score"], row["latency_ms"]) for row in rows
+    ]
+
+
+def _correction(measured: dict[int, dict[str, object]]) -> float:
+    """Measured over predicted latency of what was measured so far; 1 before."""
+    ratios = sorted(
+        event["measurement"]["high_ms"] / event["predicted_ms"]  # type: ignore[index]
+        for event in measured.values()
+    )
+    return float(ratios[len(ratios) // 2]) if ratios else 1.0
+
+
+def _promising(finalist: Finalist, correction: float, budget: float) -> bool:
+    return finalist.predicted_ms is not None and finalist.predicted_ms * correction <= budget
+
+
+def _measure(task: Task, finalists: Sequence[Finalist], narrator: Silent) -> list[Measurement]:
+    models = [LayerModel.of(f.arch, task.input_shape, task.num_classes, f"candidate {f.id}") for f in finalists]
+    protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(models)))
+    measurements = measure(models, task.device, protocol, narrator.update)
+    narrator.done()
+    return measurements
+
+
+def race(task: Task, finalists: Sequence[Finalist], store: RunStore, folder: Path, narrator: Silent) -> Finalist:
+    """Train the finalists side by side and return the most accurate on the validation images.
+
+    With one finalist there is nothing to decide. The race can be killed and goes on when called again.
+    """
+    done = store.events("winner")
+    if done:
+        return next(f for f in finalists if f.id == done[0]["id"])
+    if len(finalists) == 1:
+        winner = finalists[0]
+    else:
+        results = _train(task, finalists, folder, narrator)
+        for result in results:
+            store.record("finalist", {**asdict(result), "curve": [asdict(report) for report in result.curve]})
+        trained = [result for result in results if result.top1 is not None]
+        best = max(trained, key=lambda result: (result.epochs, result.top1 or 0.0))
+        winner = next(f for f in finalists if f.id == best.id)
+    store.record("winner", {"id": winner.id, "arch": winner.arch.to_dict(), "score": winner.score})
+    narrator.say(f"winner: candidate {winner.id}")
+    return winner
+
+
+def _train(task: Task, finalists: Sequence[Finalist], folder: Path, narrator: Silent) -> list[FinalistResult]:
+    epochs = task.config.finalists.epochs
+    reports = 0
+
+    def on_epoch(candidate: int, report: object) -> None:
+        nonlocal reports
+        reports += 1
+        narrator.update(f"finalists: candidate {candidate}, {report.epoch} epochs, top-1 {report.validation_top1:.3f}")  # type: ignore[attr-defined]
+
+    results = train_finalists(
+        finalists,
+        task.config.data,
+        Recipe.from_dict(task.config.recipe),
+        seed=task.config.seed,
+        max_epochs=epochs,
+        storage_dir=folder,
+        engine=task.config.engine.kind,
+        address=task.config.engine.address,
+        device=task.config.train_device,
+        on_epoch=on_epoch,
+    )
+    narrator.done()
+    return results

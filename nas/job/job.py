@@ -1,0 +1,132 @@
+"""The main job from configuration to verified network; every stage is recorded and done once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware.lookup import LatencyTable
+from nas.config import Config
+from nas.job.delivery_stage import Trained, deliver, train_winner
+from nas.job.finalists_stage import Finalist, measure_finalists, race
+from nas.job.guard_stage import guard
+from nas.job.search_stage import run_search
+from nas.job.tables import latency_table
+from nas.job.task import Task
+from nas.narrator import Silent
+from nas.run import REPORT, WINNER, Run, run_file
+from nas.store import FILE_NAME, RunStore
+
+WORK = "work"  # checkpoints, inside the run directory
+MISSED = 4  # exit code
+UNPROVEN = ("missed", "unclear")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: what ``search --json`` prints, and the exit code."""
+
+    summary: dict[str, Any]
+    exit_code: int
+
+
+def start_job(config: Config, directory: Path, narrator: Silent) -> Outcome:
+    """Run the job in a new run directory.
+
+    Raises: RunFileError when one is there already; NothingFeasible; Interrupted; and what the stages raise.
+    """
+    task = Task(config)
+    task.check()
+    table = latency_table(task, narrator)
+    facts = {"config": config.to_dict(), "latency_table": None if table is None else table.to_json()}
+    with RunStore.create(directory / FILE_NAME, facts) as store:
+        return _run(task, table, store, directory, narrator)
+
+
+def resume_job(directory: Path, narrator: Silent) -> Outcome:
+    """Go on with an interrupted job; one that has finished gives its outcome again.
+
+    Raises: RunFileError, Diverged; and what the stages raise.
+    """
+    with RunStore.open(run_file(directory), writable=True) as store:
+        config = Config.from_dict(store.fact("config"), f"run {directory}")
+        text = store.fact("latency_table")
+        table = None if text is None else LatencyTable.from_json(text)
+        task = Task(config)
+        task.check()
+        return _run(task, table, store, run_file(directory).parent, narrator)
+
+
+def _run(task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent) -> Outcome:
+    finished = store.events("finished")
+    if not finished:
+        summary = _stages(task, table, store, directory, narrator)
+        store.record("finished", {"summary": summary})
+    else:
+        summary = finished[-1]["summary"]
+        narrator.say(f"run {directory}: finished already")
+    return Outcome(summary, MISSED if summary["verdict"] in UNPROVEN else 0)
+
+
+def _stages(task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent) -> dict[str, Any]:
+    gates = task.gates(table)
+    run_search(task, gates, store, narrator)
+    work = directory / WORK
+    with _shared_ray(task):
+        finalists = measure_finalists(task, store, narrator)
+        if not task.config.train:
+            return _summary(directory, store, finalists[0], None, None)
+        winner = race(task, finalists, store, work / "finalists", narrator)
+        trained = train_winner(task, winner, store, work, narrator)
+        delivered = deliver(task, winner, trained, directory / WINNER, store, narrator)
+        guard(task, winner, gates, store, work / "guard", narrator)
+    summary = _summary(directory, store, winner, trained, delivered)
+    from nas.report import write_report
+
+    with Run.open(directory) as run:
+        narrator.say(f"report: {write_report(run, directory / REPORT)}")
+    return summary
+
+
+@contextmanager
+def _shared_ray(task: Task) -> Iterator[None]:
+    """One Ray session for both trainings side by side, when the configuration insists on Ray."""
+    if task.config.engine.kind != "ray":
+        yield
+        return
+    from nas.runners.ray_session import start_ray
+
+    with start_ray(task.config.engine.address, task.config.engine.workers):
+        yield
+
+
+def _summary(
+    directory: Path, store: RunStore, winner: Finalist, trained: Trained | None, delivered: dict[str, Any] | None
+) -> dict[str, Any]:
+    measured = {event["id"]: event["measurement"] for event in store.events("measured")}
+    exported = delivered["measurement"] if delivered else measured.get(winner.id)
+    winner_dir = directory / WINNER
+    artifacts = {"run": str(directory / FILE_NAME)}
+    if delivered:
+        artifacts |= {Path(name).stem: str(winner_dir / name) for name in delivered["files"]}
+        artifacts["report"] = str(directory / REPORT)
+    return {
+        "run": str(directory),
+        "best": {
+            "id": winner.id,
+            "spec": winner.arch.to_dict(),
+            "score": winner.score,
+            "latency_ms": {
+                "predicted": winner.predicted_ms,
+                "measured": exported["latency_ms"] if exported else None,
+                "interval": [exported["low_ms"], exported["high_ms"]] if exported else None,
+            },
+            "top1": trained.test.top1 if trained else None,
+            "top1_standard_error": trained.test.standard_error if trained else None,
+        },
+        "artifacts": artifacts,
+        "verdict": delivered["verdict"] if delivered else "not trained",
+    }

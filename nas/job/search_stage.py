@@ -1,0 +1,151 @@
+"""The first stage: propose, gate and score candidates until the budget is spent."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from nas.job.task import Task
+from nas.loop import Progress, SearchLoop
+from nas.narrator import Silent
+from nas.objective import Gates, Objective, candidate_seed
+from nas.protocols import Runner, Search
+from nas.reach import explain_unreachable, reach
+from nas.records import Budget
+from nas.run import NothingFeasible
+from nas.runners.ray_session import RayUnavailable, available_cpus
+from nas.runners.serial import SerialRunner
+from nas.search.evolution import Evolution
+from nas.search.random import RandomSearch
+from nas.store import RunStore
+
+SERIAL_BELOW_S = 20.0  # Ray takes about ten seconds to start
+DRIVER_BOUND_S = 2e-3  # a cheaper score than this keeps the driver, not the workers, busy
+PROBES = 5
+
+
+class Interrupted(RuntimeError):
+    """The user stopped the search; everything so far is in the run file."""
+
+
+def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> Progress:
+    """Search to the end of the budget, from wherever the run file stands.
+
+    Raises: NothingFeasible: the constraints cannot be kept, or nothing that keeps them was found.
+        Interrupted: by Ctrl-C; what was under way is finished and stored first.
+    """
+    settings = task.config.search
+    reached = reach(task.space, gates, seed=task.config.seed)
+    if reached.feasible == 0:
+        raise NothingFeasible(explain_unreachable(task.space, gates, seed=task.config.seed))
+    runner = choose_runner(task, narrator)
+    budget = Budget(settings.evaluations, settings.seconds)
+    loop = SearchLoop(make_search(task), runner, store, gates, budget, on_progress=_teller(task, narrator))
+    try:
+        with _stop_on_interrupt(loop.stop) as interrupted:
+            progress = loop.run()
+    finally:
+        runner.close()
+        narrator.done()
+    narrator.say(f"search: {describe(progress)}")
+    if interrupted:
+        raise Interrupted("interrupted; everything so far is in the run file")
+    if progress.scored == 0:
+        raise NothingFeasible(f"search: none of {progress.asked} candidates keeps the constraints; raise search.evaluations")
+    return progress
+
+
+def make_search(task: Task) -> Search:
+    """The search algorithm of the configuration."""
+    settings = task.config.search
+    if settings.algorithm == "random":
+        return RandomSearch(task.space, seed=task.config.seed, lookahead=settings.lookahead)
+    return Evolution(
+        task.space, seed=task.config.seed, population=settings.population, lookahead=settings.lookahead
+    )
+
+
+def choose_runner(task: Task, narrator: Silent) -> Runner:
+    """The configured engine; "auto" takes Ray when the scores are expensive and many, and says so."""
+    engine, objective = task.config.engine, task.objective
+    kind = engine.kind
+    if kind == "auto":
+        each = _seconds_each(task, objective)
+        total = each * task.config.search.evaluations
+        cores = engine.workers or available_cpus()
+        worth_it = each > DRIVER_BOUND_S and total > SERIAL_BELOW_S and cores > 1
+        kind = "ray" if engine.address or worth_it else "serial"
+        narrator.say(f"engine: {kind} ({1e3 * each:.2g} ms a score, about {total:.0f} s in all, {cores} cores)")
+    if kind == "ray":
+        from nas.runners.ray import RayRunner
+
+        try:
+            return RayRunner(objective, workers=engine.workers, address=engine.address)
+        except RayUnavailable as error:
+            if engine.kind == "ray":
+                raise
+            narrator.say(f"engine: {error}")
+    return SerialRunner(objective)
+
+
+def _seconds_each(task: Task, objective: Objective) -> float:
+    """Median seconds of one score, on architectures near the start of the search."""
+    import numpy as np
+
+    scorer, rng = objective.scorer(), np.random.default_rng(0)
+    arch = getattr(task.space, "seed", None) or task.space.sample(rng)
+    seconds = []
+    for i in range(PROBES):
+        started = time.perf_counter()
+        try:
+            scorer(arch, candidate_seed(0, i))
+        except (ValueError, RuntimeError, ArithmeticError):
+            pass
+        seconds.append(time.perf_counter() - started)
+        arch = task.space.mutate(arch, rng)
+    return float(np.median(seconds))
+
+
+def describe(progress: Progress) -> str:
+    """The counts of a search in one line."""
+    rate = progress.asked / max(progress.seconds, 1e-9)
+    best = "no score yet" if progress.best_score is None else f"best score {progress.best_score:.2f}"
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    return (
+        f"{progress.asked} candidates ({rate:.0f}/s), {progress.scored} scored, "
+        f"{progress.rejected} over a limit, {progress.duplicates} seen before{failed}; {best}"
+    )
+
+
+def _teller(task: Task, narrator: Silent) -> Callable[[Progress], None]:
+    evaluations = task.config.search.evaluations
+
+    def tell(progress: Progress) -> None:
+        narrator.update(f"search: {describe(progress)}", min(1.0, progress.asked / evaluations))
+
+    return tell
+
+
+@contextmanager
+def _stop_on_interrupt(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """The first Ctrl-C calls ``stop``; the second interrupts as usual. Yields a list that then is not empty."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        stop()
+
+    try:
+        before = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not in the main thread: the caller handles interrupts
+        yield seen
+        return
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)

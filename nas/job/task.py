@@ -1,0 +1,74 @@
+"""What a configuration means: the space, the images, the device and its latency table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from hardware.device import Device
+from hardware.lookup import LatencyTable
+from nas.config import Config
+from nas.objective import Gates, Objective
+from nas.protocols import SearchSpace
+from nas.train.data import Dataset, load_dataset
+from search_spaces import default_space, load_space
+from search_spaces.layers import Shape
+
+
+@dataclass(frozen=True)
+class Task:
+    """A configuration with everything that its names refer to. Made of plain data; no module, no Ray."""
+
+    config: Config
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images; raises InvalidDataset."""
+        return load_dataset(self.config.data)
+
+    @property
+    def input_shape(self) -> Shape:
+        """(channels, height, width) of one image."""
+        return self.dataset.input_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        return self.dataset.num_classes
+
+    @cached_property
+    def space_name(self) -> str:
+        """Of the space; "auto" becomes the ZenNAS space that suits the images."""
+        return default_space(self.input_shape[1]) if self.config.space == "auto" else self.config.space
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """Where to search; raises UnknownSpace."""
+        space: SearchSpace = load_space(self.space_name)
+        return space
+
+    @cached_property
+    def device(self) -> Device:
+        """What the latency belongs to; raises InvalidDevice."""
+        return Device.parse(self.config.device)
+
+    @property
+    def latency_budget_ms(self) -> float | None:
+        """The limit on latency, if there is one."""
+        return self.config.constraints.latency
+
+    def gates(self, table: LatencyTable | None) -> Gates:
+        """The cheap checks."""
+        return Gates(self.input_shape, self.num_classes, self.config.constraints.constraints(), table)
+
+    @property
+    def objective(self) -> Objective:
+        """What the workers compute."""
+        return Objective(self.config.search.score, self.input_shape, self.config.seed)
+
+    def check(self) -> None:
+        """Fail early, in one line, on whatever the configuration names but does not exist."""
+        self.device  # noqa: B018 - each property checks its name
+        self.space  # noqa: B018
+        self.dataset  # noqa: B018
+        self.objective.scorer()

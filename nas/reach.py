@@ -1,0 +1,77 @@
+"""How far a space reaches: whether constraints can be kept at all, and the tightest that can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.objective import Gates
+from nas.protocols import SearchSpace
+from nas.records import Candidate, Constraint, Failure, Success
+from nas.search.evolution import Evolution
+
+STEPS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a walk towards the constraints found.
+
+    Attributes:
+        feasible: number of candidates that keep all constraints.
+        asked: number of candidates looked at.
+        least_violating: the closest candidate, with its metrics.
+    """
+
+    feasible: int
+    asked: int
+    least_violating: Candidate
+
+
+def reach(space: SearchSpace, gates: Gates, *, seed: int, steps: int = STEPS, stop_at: int = 1) -> Reach:
+    """Walk towards the constraints by evolution on the violation alone; microseconds a step.
+
+    Args:
+        space: where to walk.
+        gates: the costs and the constraints.
+        seed: of the walk.
+        steps: candidates to look at, at most.
+        stop_at: feasible candidates after which the walk ends.
+    """
+    search = Evolution(space, seed=seed, population=32, initial=64, lookahead=1)
+    closest: tuple[float, Candidate] | None = None
+    feasible = asked = 0
+    while asked < steps and feasible < stop_at:
+        candidate = search.ask(1)[0]
+        checked = gates.check(candidate)
+        asked += 1
+        if isinstance(checked, Failure):
+            search.tell(checked)
+            violation, known = checked.violation, checked.candidate
+        else:
+            feasible += 1
+            search.tell(Success(checked, {**checked.metrics, "score": 0.0}))
+            violation, known = 0.0, checked
+        if closest is None or violation < closest[0]:
+            closest = (violation, known)
+    assert closest is not None
+    return Reach(feasible, asked, closest[1])
+
+
+def tightest(space: SearchSpace, gates: Gates, metric: str, *, seed: int, steps: int = STEPS) -> float:
+    """The smallest value of a metric (upper bound for latency) that a walk of so many steps finds."""
+    unreachable = Gates(gates.input_shape, gates.num_classes, (Constraint(metric, 1e-9),), gates.table)
+    found = reach(space, unreachable, seed=seed, steps=steps)
+    return found.least_violating.metrics["latency_upper_ms" if metric == "latency_ms" else metric]
+
+
+def explain_unreachable(space: SearchSpace, gates: Gates, *, seed: int) -> str:
+    """One sentence: which limits the space cannot keep and the tightest values that it can reach."""
+    parts = []
+    for constraint in gates.constraints:
+        least = tightest(space, gates, constraint.metric, seed=seed)
+        if least > constraint.at_most:
+            parts.append(f"{constraint.metric} of at most {constraint.at_most:g} (the tightest it reaches is {least:.4g})")
+    if parts:
+        return f"space {space.name} has no network with {' or '.join(parts)}"
+    limits = ", ".join(f"{c.metric} <= {c.at_most:g}" for c in gates.constraints)
+    return f"space {space.name} keeps each of {limits}, but no network was found that keeps all at once; loosen one"

@@ -1,0 +1,157 @@
+"""A run on disk, as a user of the library sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from nas.config import Config
+from nas.pareto import pareto_front
+from nas.records import Success
+from nas.store import FILE_NAME, RunFileError, RunStore
+from search_spaces.arch import Architecture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WINNER = "winner"
+REPORT = "report.html"
+
+
+class NothingFeasible(RuntimeError):
+    """No candidate keeps the constraints; the message names the tightest budget that one would keep."""
+
+
+class Run:
+    """Reads a run file; the search that writes it may still be going on.
+
+    Example: ``Run.open("runs/digits").best(latency_ms=1.5)``.
+    """
+
+    def __init__(self, directory: Path, store: RunStore) -> None:
+        self.directory = directory
+        self.store = store
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a run directory or its run file for reading; raises RunFileError."""
+        file = run_file(path)
+        return cls(file.parent, RunStore.open(file))
+
+    def close(self) -> None:
+        """Release the file."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        return Config.from_dict(self.store.fact("config"), f"run {self.directory}")
+
+    def candidates(self, *, scored_only: bool = True) -> pd.DataFrame:
+        """One row per candidate: id, parent, digest, outcome, reason and metrics, in the order of the search."""
+        import pandas as pd
+
+        return pd.DataFrame(self.store.table(scored_only=scored_only))
+
+    def pareto(self) -> pd.DataFrame:
+        """The candidates that no other beats in both score and latency (or MACs when no latency is known).
+
+        Cheapest first. Its rows are a subset of ``candidates()``.
+        """
+        table = self.candidates()
+        if table.empty:
+            return table
+        cost = cost_metric(table)
+        costs = np.column_stack([table[cost].to_numpy(float), -table["score"].to_numpy(float)])
+        return table.iloc[pareto_front(costs)].reset_index(drop=True)
+
+    def best(self, **at_most: float) -> dict[str, Any]:
+        """The candidate with the highest score whose metrics keep further limits.
+
+        Args:
+            at_most: limits by metric name, for example ``latency_ms=1.5`` (held by the upper bound of the
+                estimate), ``params=5e5``.
+        Returns: its row, with its architecture under "arch".
+        Raises: NothingFeasible: naming the tightest reachable limit; ValueError: an unknown metric.
+        """
+        table = self.candidates()
+        if table.empty:
+            raise NothingFeasible(f"run {self.directory}: no candidate was scored; `netwright status` tells why")
+        keeps = np.ones(len(table), dtype=bool)
+        for name, limit in at_most.items():
+            values = limited_values(table, name)
+            if not (values <= limit).any():
+                raise NothingFeasible(
+                    f"run {self.directory}: no candidate has {name} of at most {limit:g}; the smallest is {values.min():g}"
+                )
+            keeps &= values <= limit
+        if not keeps.any():
+            raise NothingFeasible(f"run {self.directory}: no candidate keeps all of {at_most} together")
+        row = table[keeps].sort_values(["score", "id"], ascending=[False, True]).iloc[0]
+        found: dict[str, Any] = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
+        found["arch"] = self.architecture(int(row["id"]))
+        return found
+
+    def architecture(self, candidate_id: int) -> Architecture:
+        """The design of one candidate; raises RunFileError."""
+        return self.store.result(candidate_id).candidate.arch
+
+    def result(self, candidate_id: int) -> dict[str, Any]:
+        """Outcome and metrics of one candidate; raises RunFileError."""
+        result = self.store.result(candidate_id)
+        if isinstance(result, Success):
+            return {"outcome": "scored", **result.metrics}
+        return {"outcome": result.kind, "reason": result.message, **result.candidate.metrics}
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        """What happened after the search (measured, trained, exported, verified …), oldest first."""
+        return self.store.events(*kinds)
+
+    def status(self) -> dict[str, Any]:
+        """Counts by outcome, the stages that are done, and the best score."""
+        outcomes = self.store.outcomes()
+        scores = [row["score"] for row in self.store.table()]
+        return {
+            "run": str(self.directory),
+            "candidates": sum(outcomes.values()),
+            "outcomes": outcomes,
+            "best_score": max(scores, default=None),
+            "stages": list(dict.fromkeys(event["kind"] for event in self.events())),
+            "finished": bool(self.events("finished")),
+        }
+
+    def summary(self) -> dict[str, Any] | None:
+        """What ``search --json`` prints at the end; None before the run has finished."""
+        finished = self.events("finished")
+        return finished[-1]["summary"] if finished else None
+
+
+def run_file(path: str | Path) -> Path:
+    """The run file of a run directory, or the file itself; raises RunFileError when neither is there."""
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise RunFileError(f"run {path}: no {FILE_NAME} there; `netwright search --out {path}` makes one")
+    return file
+
+
+def cost_metric(table: pd.DataFrame) -> str:
+    """The cost that fronts and plots use."""
+    return "latency_ms" if "latency_ms" in table and table["latency_ms"].notna().all() else "macs"
+
+
+def limited_values(table: pd.DataFrame, metric: str) -> Any:
+    """The values that a limit on a metric is held against: the upper bound for latency."""
+    name = "latency_upper_ms" if metric == "latency_ms" else metric
+    if name not in table or table[name].isna().all():
+        known = [column for column in table.columns if table[column].dtype.kind in "if" and table[column].notna().any()]
+        raise ValueError(f"run: no candidate has {metric!r}, known: {', '.join(known)}")
+    return table[name].to_numpy(float)
