@@ -1,1 +1,1 @@
-"""Hand-over: weights, configuration, model card, ONNX and a stand-alone program, checked against the network."""
+"""Hand-over: weights, configuration, model card, ONNX and a stand-alone program, all checked."""

@@ -1,4 +1,4 @@
-"""The model card: what the network is, how well it does, how fast it was measured to be, and how it was found."""
+"""The model card: what the network is, how good, how fast by measurement, and how it was found."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class LatencyEvidence:
     def sentence(self) -> str:
         """One plain sentence that holds the number and its conditions."""
         text = (
-            f"{self.latency_ms:.3f} ms (95 % interval {self.low_ms:.3f} to {self.high_ms:.3f} ms, measurement "
-            f"{self.verdict}) a batch of {self.batch} on {self.device}, {self.runtime}."
+            f"{self.latency_ms:.3f} ms (95 % interval {self.low_ms:.3f} to {self.high_ms:.3f} ms, "
+            f"measurement {self.verdict}) a batch of {self.batch} on {self.device}, {self.runtime}."
         )
         if self.budget_ms is None:
             return text
@@ -74,8 +74,9 @@ def render_card(
     latency: LatencyEvidence | None,
 ) -> str:
     """The README.md with its YAML header; equal input gives equal text."""
+    header = yaml.safe_dump(_header(arch, task, facts, latency), sort_keys=False, allow_unicode=True)
     parts = [
-        f"---\n{yaml.safe_dump(_header(arch, task, facts, latency), sort_keys=False, allow_unicode=True)}---\n",
+        f"---\n{header}---\n",
         f"# {_title(task, arch)}\n",
         _summary(arch, task),
         _metrics(facts.metrics),
@@ -166,8 +167,9 @@ def _usage(task: ImageTask, parity: ParityReport) -> str:
 ## How to run it
 
 - `python network.py` rebuilds the network with PyTorch alone and prints the shape of its logits.
-- `model.onnx`: input "images" (N, {shape}) float32, output "logits". On {parity.n} seeded images its logits differ
-  from PyTorch's by at most {parity.max_abs_error:.1e}; the predicted class agrees on {parity.agree_top1:.0%}.
+- `model.onnx`: input "images" (N, {shape}) float32, output "logits". On {parity.n} seeded images
+  its logits differ from PyTorch's by at most {parity.max_abs_error:.1e}; the predicted class agrees on
+  {parity.agree_top1:.0%}.
 - `nas.export.pretrained.from_pretrained(folder)` gives the network as a PyTorch module.
 
 Pixels are multiplied by {task.pixel_scale:.6g}, then normalised with mean and std of `config.json`.

@@ -1,4 +1,4 @@
-"""Does the exported file compute what the network computes?"""
+"""Whether the exported file computes what the network computes."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
 ) -> ExportReport:
     """Write config.json, model.safetensors, model.onnx, network.py and README.md, and check the ONNX file.
 
-    Equal input gives equal files, byte for byte. The folder appears complete or not at all; an earlier export in
-    the same place is replaced.
+    Equal input gives equal files, byte for byte. The folder appears complete or not at all; an earlier
+    export in the same place is replaced.
 
     Args:
         directory: of the export; must not exist, be empty, or hold an earlier export.
@@ -114,8 +114,8 @@ def from_pretrained(directory: Path) -> Network:
         raise InvalidPretrained(f"{directory / CONFIG}: {error}") from None
     if arch.digest != config["digest"]:
         raise InvalidPretrained(
-            f"{directory / CONFIG}: the architecture has digest {arch.digest}, the file states {config['digest']}; "
-            "it was changed after the export"
+            f"{directory / CONFIG}: the architecture has digest {arch.digest}, the file states "
+            f"{config['digest']}; it was changed after the export"
         )
     network.load_state_dict(_load_weights(directory / WEIGHTS, config["weights_sha256"], network))
     return network.eval()
@@ -217,7 +217,7 @@ def _write_network(staging: Path, model: Network, task: ImageTask) -> None:
 def _load_weights(path: Path, sha256: str, network: Network) -> dict[str, torch.Tensor]:
     try:
         found = _sha256(path)
-        weights = load_file(path)
+        weights: dict[str, torch.Tensor] = load_file(path)
     except OSError as error:
         raise InvalidPretrained(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError as error:

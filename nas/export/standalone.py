@@ -1,7 +1,7 @@
 """Layers -> one readable Python file that rebuilds the network with PyTorch alone.
 
-The file holds an explicit class (one attribute per weighted layer, one line per step of the forward pass) and a reader
-for ``model.safetensors``, so it works years later without this package.
+The file holds an explicit class (one attribute per weighted layer, one line per step of the forward pass) and
+a reader for ``model.safetensors``, so it works years later without this package.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from search_spaces.layers import (
 )
 
 _HEADER = '''\
-"""Image classifier for {name}: {classes} classes, {params:,} parameters, {macs:,} multiply-accumulates an image.
+"""Image classifier for {name}: {classes} classes, {params:,} parameters.
 
-Written by netwright; needs PyTorch only. The weights are read from model.safetensors beside this file.
+An image costs {macs:,} multiply-accumulates. Written by netwright; needs PyTorch only.
+The weights are read from model.safetensors beside this file.
 
     from network import load, preprocess
     logits = load()(preprocess(images))        # images: (N, {channels}, {height}, {width}) raw pixels
@@ -209,7 +210,7 @@ _JOINED = {
 
 
 def _statements(layers: Sequence[Layer]) -> Iterator[Line]:
-    """The forward pass, one line for a convolution with its norm and activation; names are reused when free."""
+    """The forward pass, one line for a convolution with its norm and activation; free names are reused."""
     last_use, joined = _last_uses(layers)
     text = {
         INPUT: "x"
@@ -227,7 +228,7 @@ def _statements(layers: Sequence[Layer]) -> Iterator[Line]:
 
 
 def _last_uses(layers: Sequence[Layer]) -> tuple[Mapping[int, int], set[int]]:
-    """For each value the line (position of a layer) that reads it last, and the layers without a line of their own."""
+    """For each value the line (position of a layer) that reads it last; layers without an own line."""
     readers: dict[int, list[int]] = {at: [] for at in range(INPUT, len(layers))}
     for at, layer in enumerate(layers):
         for i in layer.inputs:
@@ -242,7 +243,7 @@ def _last_uses(layers: Sequence[Layer]) -> tuple[Mapping[int, int], set[int]]:
 
 
 def _free_name(layer: Layer, taken: set[str]) -> str:
-    """x and y for the main path, ``shortcut`` and ``gate`` for the side paths, with a number if that is taken."""
+    """Main path: x, y, z. Side paths: ``shortcut``, ``gate``. With a number if that is taken."""
     if ".shortcut." in layer.name:
         names = ["shortcut"]
     elif ".se." in layer.name and layer.op != MUL:

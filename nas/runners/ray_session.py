@@ -33,7 +33,7 @@ def start_ray(address: str | None = None, workers: int | None = None) -> Iterato
     Telemetry and dashboard are off. A private cluster gets a random token, so it needs no home directory.
 
     Args:
-        address: of a cluster ("auto", "host:port", "ray://host:port"); None starts a private one in this machine.
+        address: of a cluster ("auto", "host:port", "ray://host:port"); None starts a private one here.
         workers: CPUs of the private cluster; None takes those that this process may use.
     Returns: the CPUs of the cluster.
     Raises: RayUnavailable.
@@ -89,7 +89,7 @@ def _connect(address: str | None, workers: int | None, folder: Path) -> None:
 
 @contextmanager
 def _private_token(private: bool) -> Iterator[None]:
-    """Put a random token for a private cluster into the environment, unless the user configured authentication.
+    """Give a private cluster a random token, unless the user configured authentication.
 
     Otherwise Ray writes one into the home directory, which may be missing or read-only.
     """

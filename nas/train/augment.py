@@ -18,8 +18,8 @@ def choose_augment(name: str, input_shape: tuple[int, int, int]) -> Augment:
     """The augmentation of a recipe.
 
     Args:
-        name: one of ``AUGMENTATIONS``; "auto" takes shifts for grey images (digits, symbols: a mirrored one may be
-            another class) and flips with shifted crops for colour photographs.
+        name: one of ``AUGMENTATIONS``; "auto" takes shifts for grey images (digits, symbols: a mirrored
+            one may be another class) and flips with shifted crops for colour photographs.
         input_shape: (channels, height, width).
     Raises: InvalidRecipe: unknown name.
     """
@@ -40,7 +40,7 @@ def choose_augment(name: str, input_shape: tuple[int, int, int]) -> Augment:
 
 
 def shift_pixels(input_shape: tuple[int, int, int], *, strong: bool) -> int:
-    """Largest shift: 1 pixel up to a side of 16, else 1/8 of the side for photographs and 1/14 for symbols."""
+    """Largest shift: 1 pixel up to a side of 16, else 1/8 of the side (photographs) or 1/14 (symbols)."""
     side = min(input_shape[1:])
     return 1 if side <= SMALL_SIDE else side // (8 if strong else 14)
 
@@ -52,7 +52,7 @@ def flip(images: Tensor, generator: Generator) -> Tensor:
 
 
 def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
-    """Move every image by -pixels..pixels on both axes; zeros come in. Equals a random crop after zero padding."""
+    """Move every image by -pixels..pixels on both axes; zeros come in: a random crop after zero padding."""
     count, channels, height, width = images.shape
     device = images.device
     offsets = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator).to(device)

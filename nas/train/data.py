@@ -27,9 +27,9 @@ def load_dataset(spec: str, *, size: int | None = None) -> Dataset:
     """Load a dataset into memory; the same spec always gives the same splits.
 
     Args:
-        spec: ``digits``, ``fashion-mnist``, a folder with one sub-folder per class (or train/ and test/ of such),
-            a folder or prefix of IDX files, a ``.npz`` file with x and y, or ``package.module:function``.
-            ``folder?size=32`` resizes.
+        spec: ``digits``, ``fashion-mnist``, a folder with one sub-folder per class (or train/ and test/ of
+            such), a folder or prefix of IDX files, a ``.npz`` file with x and y, or
+            ``package.module:function``. ``folder?size=32`` resizes.
         size: side in pixels to which the images of a folder are resized; overrides ``?size=``.
     Raises: InvalidDataset: what is missing or wrong, in one line.
     """

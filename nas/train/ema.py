@@ -13,7 +13,7 @@ _RAMP = 10.0  # the decay starts at 1/10 and rises, so that the random start is 
 class WeightAverage:
     """A second network whose every float tensor follows the trained one.
 
-    ``average <- d * average + (1 - d) * weights`` with ``d = min(decay, (1 + t) / (10 + t))`` at update t = 0, 1, ...
+    ``average <- d * average + (1 - d) * weights``, d = min(decay, (1 + t) / (10 + t)) at update t = 0, 1, ...
     Counters (integer tensors) are copied.
     Source: Polyak and Juditsky 1992; ramp as in TensorFlow's ExponentialMovingAverage(num_updates).
     """

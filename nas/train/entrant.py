@@ -55,7 +55,7 @@ def entrant_seed(seed: int, entrant_id: int) -> int:
 
 
 def build_network(arch: Architecture, dataset: Dataset, *, seed: int) -> Network:
-    """An untrained network for the dataset whose weights depend on the seed only; the global generator is kept."""
+    """An untrained network for the dataset; its weights depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(arch, num_classes=dataset.num_classes, in_channels=dataset.input_shape[0])

@@ -30,13 +30,13 @@ class Evaluation:
 
     @property
     def standard_error(self) -> float:
-        """Of ``top1``, binomial: sqrt(p (1 - p) / n), with p drawn in by the Agresti-Coull rule so that it is never 0."""
+        """Of ``top1``: sqrt(p (1 - p) / n) with Agresti and Coull's p and n (2 more of each), never 0."""
         p = (self.top1 * self.n + 2) / (self.n + 4)
         return math.sqrt(p * (1 - p) / (self.n + 4))
 
 
 class Normaliser:
-    """Raw pixels -> network input: scale, subtract the mean, divide by the deviation of the training images."""
+    """Raw pixels -> network input: scale, subtract the training mean, divide by the training deviation."""
 
     def __init__(self, dataset: Dataset, device: torch.device | str = "cpu") -> None:
         mean = torch.tensor(dataset.mean, dtype=torch.float64)

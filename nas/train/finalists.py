@@ -1,7 +1,8 @@
 """The short trainings of a few finalists: successive halving, in this process or under Ray Tune.
 
-Both engines train every candidate identically (one thread, all randomness keyed by seed, id and epoch) and decide by
-the same rule (``nas.train.halving``), so the results are equal whatever the engine and the number of workers.
+Both engines train every candidate identically (one thread, all randomness keyed by seed, id and epoch) and
+decide by the same rule (``nas.train.halving``), so the results are equal whatever the engine and the number
+of workers.
 """
 
 from __future__ import annotations
@@ -237,7 +238,8 @@ def _check(race: Race) -> None:
             theirs = None
         if theirs != mine:
             raise InvalidRace(
-                f"{race.storage_dir}: holds a race of other candidates, data, recipe or seed; give another folder or delete it"
+                f"{race.storage_dir}: holds a race of other candidates, data, recipe or seed; "
+                "give another folder or delete it"
             )
         return
     race.storage_dir.mkdir(parents=True, exist_ok=True)

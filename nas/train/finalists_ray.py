@@ -1,12 +1,13 @@
 """The same race under Ray Tune: one trial per candidate, workers reused, checkpoints and restart by Tune.
 
-Tune's own ASHA decides by arrival order and forgets its rungs when an experiment is restored (schedulers are not part
-of the saved state). The scheduler here keeps no state: it reads the curves that the trials reported and applies
-``nas.train.halving``, so it decides alike for any timing and after any restart.
+Tune's own ASHA decides by arrival order and forgets its rungs when an experiment is restored (schedulers
+are not part of the saved state). The scheduler here keeps no state: it reads the curves that the trials
+reported and applies ``nas.train.halving``, so it decides alike for any timing and after any restart.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,10 +30,11 @@ os.environ.setdefault(
     "TUNE_GLOBAL_CHECKPOINT_S", "1"
 )  # a few trials: saving the state is cheap, losing it is not
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new console output prints even with verbose=0
 
-from ray import tune  # noqa: E402 - reads the environment above
-from ray.tune.experiment import Trial  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 MAX_WORKER_CRASHES = 3  # per candidate
 _CHECKPOINT = "training.pt"
@@ -125,8 +127,8 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Decide after an epoch."""
-        verdict = self._verdict(tune_controller, trial, result)
-        return {"continue": self.CONTINUE, "stop": self.STOP, "wait": self.PAUSE}[verdict]
+        decisions: dict[str, str] = {"continue": self.CONTINUE, "stop": self.STOP, "wait": self.PAUSE}
+        return decisions[self._verdict(tune_controller, trial, result)]
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """A new trial if there is one, else one that has waited long enough; stops those that fell out."""
@@ -162,11 +164,18 @@ _race: ContextVar[Race | None] = ContextVar("race", default=None)
 
 @contextmanager
 def _listening(race: Race) -> Iterator[None]:
-    """Make the race known to ``_Forward``; Tune pickles its callbacks, so they cannot hold the listeners."""
+    """Make the race known to ``_Forward``; Tune pickles its callbacks, so they cannot hold the listeners.
+
+    Tune's own log is silenced: what breaks comes back as a ``failure``.
+    """
     token = _race.set(race)
+    log = logging.getLogger("ray.tune")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        log.setLevel(level)
         _race.reset(token)
 
 

@@ -1,7 +1,7 @@
 """The training loop: SGD with Nesterov momentum, warm-up and cosine, label smoothing, averaged weights.
 
-All randomness of epoch e comes from (seed, e) alone, so a training that was killed after any epoch and resumed is,
-on the CPU with the same number of threads, equal bit for bit to one that was not.
+All randomness of epoch e comes from (seed, e) alone, so a training that was killed after any epoch and
+resumed is, on the CPU with the same number of threads, equal bit for bit to one that was not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """One epoch. Equal trainings differ in ``seconds`` only, which equality leaves out.
+    """One epoch. Reports are equal when all but ``seconds`` is, bit for bit.
 
     Attributes:
         epoch: from 1.
@@ -51,12 +51,7 @@ class EpochReport:
     train_loss: float
     validation_loss: float
     validation_top1: float
-    seconds: float
-
-    def same_as(self, other: EpochReport) -> bool:
-        """Whether everything but the time is equal, bit for bit."""
-        mine, theirs = asdict(self) | {"seconds": 0}, asdict(other) | {"seconds": 0}
-        return mine == theirs
+    seconds: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ class Training:
 
     Attributes:
         curve: one report per finished epoch.
-        final: the network to evaluate and deliver: the averaged weights, or the model itself without averaging.
+        final: the network to evaluate and deliver: averaged weights, or the model itself without averaging.
     """
 
     def __init__(
@@ -142,7 +137,7 @@ class Training:
         self._augment = choose_augment(recipe.augment, dataset.input_shape)
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self._half = _half_type(self.device) if recipe.mixed_precision else None
-        self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)  # type: ignore[attr-defined]
+        self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)
 
     @property
     def epoch(self) -> int:
@@ -190,7 +185,7 @@ class Training:
             loss: Tensor = self._loss(
                 self.model(images.contiguous(memory_format=self._layout)), self._labels[batch]
             )
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.optimiser)
         self._scaler.update()
         if self.average is not None:
@@ -198,7 +193,7 @@ class Training:
         return loss.detach()
 
     def estimate_epoch_seconds(self) -> float:
-        """Wall time of an epoch, from timing its second step; spoils the weights, so use a training made for it."""
+        """Wall time of an epoch from timing its second step; spoils the weights."""
         size = min(self.recipe.batch_size, len(self._labels))
         generator = Generator().manual_seed(0)
         self.model.train()
@@ -286,7 +281,7 @@ def _half_type(device: torch.device) -> torch.dtype | None:
 
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[Generator]:
-    """A generator for this epoch, and the global one (dropout of a user's own model) set likewise for a while."""
+    """A generator for this epoch; the global one (dropout of a user's model) is set likewise for a while."""
     key = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8], "big") >> 1
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key)

@@ -1,9 +1,10 @@
 """Successive halving whose outcome does not depend on who arrives first.
 
-ASHA (Li et al. 2020, arXiv 1810.05934) compares a candidate that reaches a rung with those that happened to reach it
-before, so the survivors depend on timing. Here a candidate waits at a rung until its fate is certain: it goes on when
-it must be among the best 1/eta whatever the missing ones will show, and it stops when enough are better already. Most
-decisions fall early, and the survivors are those of synchronous successive halving, for any number of workers.
+ASHA (Li et al. 2020, arXiv 1810.05934) compares a candidate that reaches a rung with those that happened to
+reach it before, so the survivors depend on timing. Here a candidate waits at a rung until its fate is
+certain: it goes on when it must be among the best 1/eta whatever the missing ones will show, and it stops
+when enough are better already. Most decisions fall early, and the survivors are those of synchronous
+successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943), for any number of workers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Halving:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs after which candidates are compared: max/eta^k, as many as it takes to leave one candidate."""
+        """Epochs after which candidates are compared: max/eta^k, as many as it takes to leave one."""
         count = math.ceil(math.log(self.candidates, self.eta) - 1e-9) if self.candidates > 1 else 0
         epochs = {self.max_epochs // self.eta**k for k in range(1, count + 1)}
         return tuple(sorted(epoch for epoch in epochs if epoch >= 1))
@@ -72,7 +73,7 @@ class Halving:
         return "continue" if better + missing < self.places(rung) else "wait"
 
     def _finishers(self, rung: int, curves: Mapping[int, Curve], failed: frozenset[int]) -> int:
-        """How many candidates reach this rung: the winners of the one before, less those that broke on the way."""
+        """How many reach this rung: the winners of the one before, less those that broke on the way."""
         count = self.candidates
         for at in range(rung + 1):
             start = self.rungs[at - 1] if at else 0

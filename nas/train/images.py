@@ -1,4 +1,4 @@
-"""A labelled image dataset in memory: its splits, its normalisation, and the checks every source goes through."""
+"""A labelled image dataset in memory: splits, normalisation, and the checks every source goes through."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _check_images(where: str, images: Images) -> Images:
         return np.ascontiguousarray(images, dtype=np.float32)
     if images.dtype.kind == "b":
         return np.ascontiguousarray(images, dtype=np.float32)
-    if images.size and 0 <= images.min() and images.max() <= 255:
+    if images.size and images.min() >= 0 and images.max() <= 255:
         return np.ascontiguousarray(images, dtype=np.uint8)
     return np.ascontiguousarray(images, dtype=np.float32)
 
@@ -201,7 +201,8 @@ def _check_labels(where: str, labels: NDArray[Any]) -> Labels:
     )
     if labels.ndim != 1 or not whole:
         raise InvalidDataset(
-            f"{where}: labels of type {labels.dtype} and shape {labels.shape}, expected (N,) whole numbers from 0"
+            f"{where}: labels of type {labels.dtype} and shape {labels.shape}, "
+            "expected (N,) whole numbers from 0"
         )
     return labels.astype(np.int64)
 

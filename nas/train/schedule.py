@@ -13,7 +13,7 @@ def learning_rate_at(step: int, *, total: int, warmup: int, peak: float) -> floa
         total: steps of the whole training.
         warmup: steps of the rise; the peak is reached at step ``warmup - 1``.
         peak: largest learning rate.
-    Source: Loshchilov and Hutter 2017, arXiv 1608.03983, one period; warm-up of Goyal et al. 2017, arXiv 1706.02677.
+    Source: Loshchilov and Hutter 2017, arXiv 1608.03983, one period; warm-up: Goyal et al. 2017, 1706.02677.
     """
     if step < warmup:
         return peak * (step + 1) / warmup

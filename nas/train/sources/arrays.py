@@ -22,7 +22,7 @@ _NAMES = {  # split -> accepted pairs of array names
 
 
 def read_npz(path: Path) -> RawData:
-    """Arrays x, y and, if present, x_val, y_val, x_test, y_test of a NumPy archive; pickled objects are refused."""
+    """Arrays x, y (and x_val, y_val, x_test, y_test) of a NumPy archive; pickled objects are refused."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -37,7 +37,7 @@ def read_npz(path: Path) -> RawData:
 def read_function(spec: str) -> RawData | Dataset:
     """Call ``package.module:function``; modules in the current folder are found too.
 
-    Returns: the function's Dataset, or its arrays: a mapping with x, y[, x_test, y_test] or a tuple of 2 or 4.
+    Returns: the function's Dataset, or its arrays: a mapping with x, y[, x_test, y_test] or a 2- or 4-tuple.
     Raises: InvalidDataset: the module or function does not exist, or it returned something else.
     """
     module_name, _, name = spec.partition(":")
@@ -58,7 +58,8 @@ def read_function(spec: str) -> RawData | Dataset:
     if isinstance(made, tuple) and len(made) in (2, 4):
         return RawData((made[0], made[1]), test=(made[2], made[3]) if len(made) == 4 else None)
     raise InvalidDataset(
-        f"{spec}: returned a {type(made).__name__}, expected a Dataset, {{'x': ..., 'y': ...}}, (x, y) or (x, y, x_test, y_test)"
+        f"{spec}: returned a {type(made).__name__}, expected a Dataset, {{'x': ..., 'y': ...}}, "
+        "(x, y) or (x, y, x_test, y_test)"
     )
 
 

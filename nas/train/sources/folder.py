@@ -45,7 +45,8 @@ def read_folder(root: Path, size: int | None) -> RawData:
     classes = tuple(folder.name for folder in _sub_folders(train_root))
     if len(classes) < 2:
         raise InvalidDataset(
-            f"{train_root}: {len(classes)} class folder(s) ({', '.join(classes) or 'none'}), expected at least two"
+            f"{train_root}: {len(classes)} class folder(s) ({', '.join(classes) or 'none'}), "
+            "expected at least two"
         )
     arrays = {part: _read_part(folder, classes, size) for part, folder in parts.items() if folder is not None}
     colour = any(image.ndim == 3 for images, _ in arrays.values() for image in images)
@@ -72,7 +73,8 @@ def _read_part(
             shape = shape or image.shape[:2]
             if image.shape[:2] != shape:
                 raise InvalidDataset(
-                    f"{path}: {_sides(image.shape)} pixels, the images before it have {_sides(shape)}; add ?size=32 to resize"
+                    f"{path}: {_sides(image.shape)} pixels, the images before it have {_sides(shape)}; "
+                    "add ?size=32 to resize"
                 )
             images.append(image)
             labels.append(label)
@@ -120,7 +122,8 @@ def _stack(root: Path, images: list[Pixels], colour: bool) -> NDArray[Any]:
     channels = 3 if colour else 1
     if (total := len(images) * channels * height * width) > MAX_BYTES:
         raise InvalidDataset(
-            f"{root}: {total / 2**30:.0f} GiB of pixels, at most {MAX_BYTES / 2**30:.0f} fit; add ?size={min(height, width) // 2}"
+            f"{root}: {total / 2**30:.0f} GiB of pixels, at most {MAX_BYTES / 2**30:.0f} fit; "
+            f"add ?size={min(height, width) // 2}"
         )
     stacked = np.empty((len(images), channels, height, width), dtype=np.uint8)
     for at, image in enumerate(images):

@@ -85,12 +85,14 @@ def read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes((0, 0, _UBYTE, dimensions)):
         raise InvalidDataset(
-            f"{path}: starts with {data[:4].hex() or 'nothing'}, expected the IDX magic number 0000{_UBYTE:02x}{dimensions:02x}"
+            f"{path}: starts with {data[:4].hex() or 'nothing'}, "
+            f"expected the IDX magic number 0000{_UBYTE:02x}{dimensions:02x}"
         )
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dimensions, offset=4))
     expected = header + int(np.prod(shape, dtype=np.int64))
     if len(data) != expected:
         raise InvalidDataset(
-            f"{path}: {len(data)} bytes, the header (shape {shape}) asks for {expected}; the file is truncated or damaged"
+            f"{path}: {len(data)} bytes, the header (shape {shape}) asks for {expected}; "
+            "the file is truncated or damaged"
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
