@@ -1,8 +1,8 @@
 """Candidates per second through all gates and the analytic Zen-Score, on the mutants of a real evolution.
 
-An evolution under the limits of ZenNet-1M is run once and its children are recorded, rejected ones included. Then
-the recorded stream is replayed from cold caches, one core: counts, gates, score. The baseline, in the same run, is
-the same answer from whole layer lists without caches.
+An evolution under the limits of ZenNet-1M is run once and its children are recorded, rejected ones included.
+Then the recorded stream is replayed from cold caches, one core: counts, gates, score. The baseline, in the same
+run, is the same answer from whole layer lists without caches.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import predictors.proxies.zen
 import search_spaces.expand
 from hardware.counts import count
 from predictors.proxies import zen_score, zen_score_of_layers
-from search_spaces.zen import ZEN
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
+from search_spaces.zen import ZEN
 
 SHAPE, CLASSES = (3, 32, 32), 10
 MAX_PARAMS, MAX_MACS, MAX_DEPTH = 1_000_000, 162_000_000, 18

@@ -1,7 +1,7 @@
 """Parameters and FLOPs as the authors of Zen-NAS count them, to check their published numbers to the unit.
 
-Their "FLOPs" are multiply-accumulates plus one operation per element of a norm; a norm has C parameters, where
-PyTorch trains 2 C; a projection shortcut leaves out its bias and half of its norm, and divides its resolution by
+Their "FLOPs" are multiply-accumulates plus one operation per element of a norm; a norm has C parameters
+where PyTorch trains 2 C; a projection shortcut leaves out its bias and half of its norm, and divides its resolution by
 the stride twice; the classifier has one bias in all. Use ``hardware.counts`` for every other purpose.
 
 Source: the rules as read in the released code of Lin et al. 2021, Zen-NAS, arXiv 2102.01063.
@@ -43,7 +43,7 @@ def compat_counts(layers: Sequence[Layer], *, plain: bool = False) -> CompatCoun
 
 
 def _chain(layers: Sequence[Layer], at: int, until: frozenset[int]) -> list[int]:
-    """Follow the first input back from ``at`` to the input or to a position of ``until``: the positions met."""
+    """Follow the first input back from ``at`` to the input or a position of ``until``: the positions met."""
     chain = []
     while at != INPUT and at not in until:
         chain.append(at)

@@ -23,12 +23,13 @@ random weights, normal, so both terms follow layer by layer from two scalars:
 - ReLU(u) - ReLU(u') and ReLU(-u') - ReLU(-u) have the same sign, the same law, and u - u' as their sum, so
   E |ReLU(u) - ReLU(u')| is exactly half of E |u - u'|, and ln Delta = ln(C H W) + ln(q / pi) / 2.
 
-q grows by about 1.47 a layer and saturates after some 26 convolutions at gamma = 0.01; from there Delta says
-nothing about the network any more, and Zen counts depth times log-width.
+q grows by about 1.47 a layer until it saturates: at gamma = 0.01, less than 1 nat of the perturbation is left
+after some 27 convolutions and less than 0.01 nats after 45 to 55. From there Delta says nothing about the network
+but its output size, and Zen counts depth times log-width.
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063; the closed form is ours.
-Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm). s is the true batch
-deviation; the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
+Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm). s is the true
+batch deviation; the authors read running variances after two forwards at momentum 0.1: ``momentum=0.1``.
 Checked against: tests/golden/zen_scores.json.
 """
 
@@ -95,7 +96,7 @@ def perturbation_left(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
 
 
 def _propagated(q: float, terms: _Terms) -> float:
-    """Carry q = 1 - correlation through the ReLUs and convolutions of a stretch; written without cancellation."""
+    """Carry q = 1 - correlation through the ReLUs and convolutions of a stretch, without cancellation."""
     for gain in terms.gains:
         angle = 2 * math.asin(math.sqrt(q / 2))
         q = gain * (angle - math.sin(angle) + q * (math.pi - angle)) / (2 * math.pi)
@@ -133,10 +134,9 @@ def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, 
     """Terms of consecutive layers of a plain network; gamma is given when they read the image, else None."""
     variances: list[float] = []
     gains: list[float] = []
-    shape = path[0].in_shape
-    for conv in plain_convolutions(path):
-        shape = conv.shape
-        coverage = _coverage(conv.kernel, conv.stride, conv.in_shape[1:], shape[1:])
+    convs = plain_convolutions(path)
+    for conv in convs:
+        coverage = _coverage(conv.kernel, conv.stride, conv.in_shape[1:], conv.shape[1:])
         fan_in = conv.in_shape[0] // conv.groups
         if gamma is not None:
             variances.append(fan_in * coverage.filled * (1 + gamma * gamma / 2))
@@ -145,7 +145,7 @@ def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, 
             variances.append(fan_in * coverage.spread)
             gains.append(coverage.gain)
     log_scales = sum(math.log(1 - rho + rho * variance) for rho in rhos for variance in variances)
-    return _Terms(log_scales / (2 * len(rhos)), tuple(gains), shape)
+    return _Terms(log_scales / (2 * len(rhos)), tuple(gains), convs[-1].shape)
 
 
 def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
@@ -157,7 +157,7 @@ def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
         if op == expected:
             expected = _NEXT[op]
             if op == CONV:
-                convs.append(layer)
+                convs.append(_checked(layer))
         elif op in _HEAD and expected == CONV:
             break
         elif op not in _PASSED_THROUGH:
@@ -171,6 +171,12 @@ def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
     return convs
 
 
+def _checked(conv: Layer) -> Layer:
+    if min(*conv.in_shape, *conv.shape) < 1:
+        raise ProxyFailed(f"{conv.name}: maps {conv.in_shape} -> {conv.shape}, expected no dimension below 1")
+    return conv
+
+
 class _Coverage(NamedTuple):
     """Border effects of one convolution geometry: F, F / 2 - F2 / (2 pi), and the ratio of the two."""
 
@@ -181,8 +187,6 @@ class _Coverage(NamedTuple):
 
 @lru_cache(maxsize=10_000)
 def _coverage(kernel: int, stride: int, size: tuple[int, int], out_size: tuple[int, int]) -> _Coverage:
-    if min(*size, *out_size) < 1:
-        raise ProxyFailed(f"convolution of {size} to {out_size} positions, expected at least 1 each way")
     filled = filled_square = 1.0
     for length, out_length in zip(size, out_size, strict=True):
         fractions = _inside(kernel, stride, length, out_length)
@@ -193,7 +197,7 @@ def _coverage(kernel: int, stride: int, size: tuple[int, int], out_size: tuple[i
 
 
 def _inside(kernel: int, stride: int, length: int, out_length: int) -> list[float]:
-    """For each tap of one axis, the fraction of output positions at which it reads the map, not the padding."""
+    """For each tap of one axis, the fraction of output positions at which it is not on the padding."""
     shifts = range(-((kernel - 1) // 2), kernel // 2 + 1)
     return [
         sum(0 <= at * stride + shift < length for at in range(out_length)) / out_length for shift in shifts

@@ -1,7 +1,7 @@
 """A plain network with random weights and batch statistics, as fast as exact arithmetic allows.
 
-The network runs channels-last, without modules, and three savings leave the result as it is (tests compare it with
-the plain definition):
+The network runs channels-last, without modules, and three savings leave the result as it is (tests compare it
+with the plain definition):
 
 - A map stays as its convolution left it, beside its batch mean m and inverse deviation s. ReLU(s (y - m)) is
   s (max(y, m) - m); before a pointwise convolution, s moves into the weights, and the shift by m is left out,

@@ -27,6 +27,7 @@ from search_spaces.expand import expand
 from search_spaces.layers import Layer, Shape, main_path
 
 FORGOTTEN = 1e-3  # nats of ln Delta
+DEAD = 1e-6  # batch variance; N(0, 1) weights give a living map some 0.3 a tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,13 @@ class ZenEstimate:
 
     Attributes:
         mean: over the repeats.
-        standard_error: of the mean; NaN for one repeat. With momentum < 1 the values drift upwards, because
-            the running variances are never reset, and this says nothing about precision.
+        standard_error: of the mean; None for one repeat, which has no spread. With momentum < 1 the values
+            drift upwards, as the running variances are never reset, and this says nothing about precision.
         values: one a repeat.
     """
 
     mean: float
-    standard_error: float
+    standard_error: float | None
     values: tuple[float, ...]
 
 
@@ -107,13 +108,13 @@ def zen_score_monte_carlo_of_layers(
         running = running.lerp(variances, share)
         _check_alive(convs, variances, distance)
         values.append((distance.log() + 0.5 * running.log().sum()).item())
-    spread = stdev(values) if len(values) > 1 else math.nan
-    return ZenEstimate(fmean(values), spread / math.sqrt(len(values)), tuple(values))
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return ZenEstimate(fmean(values), error, tuple(values))
 
 
 def _check_alive(convs: Sequence[Layer], variances: Tensor, distance: Tensor) -> None:
     for conv, variance in zip(convs, variances.tolist(), strict=True):
-        if not 0 < variance < math.inf:
+        if not DEAD < variance < math.inf:
             raise ProxyFailed(f"{conv.name}: batch variance {variance}, expected positive and finite")
     if not 0 < distance.item() < math.inf:
         raise ProxyFailed(
