@@ -1,0 +1,134 @@
+"""From the sum of blocks to the whole network: a robust fit on a few networks, and how far to trust it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.stats import spearmanr, t
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+_ROBUST_PASSES = 5
+LEAST_NETWORKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Errors on networks that the prediction has not seen: each is predicted from all the others.
+
+    Attributes:
+        networks: how many.
+        mape: mean absolute error as a fraction of the measured latency; lower is better.
+        within_10: share of predictions within 10 % of the measurement.
+        spearman: rank correlation in -1..1; higher is better.
+    """
+
+    networks: int
+    mape: float
+    within_10: float
+    spearman: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """whole_ms = overhead_ms + factor * blocks_ms + per_megabyte_ms * weights_mb.
+
+    Blocks measured alone keep their weights in the cache, which a whole network cannot: hence the last term.
+
+    Attributes:
+        overhead_ms: of one call of an empty network.
+        factor: of the sum of blocks and classifier.
+        per_megabyte_ms: of the network's weights.
+        upper_factor: the measured latency is at most this times the prediction, at ``confidence``.
+        confidence: of the upper bound, in 0..1, for networks like those of the calibration.
+        held_out: errors of this calibration.
+    """
+
+    overhead_ms: float
+    factor: float
+    per_megabyte_ms: float
+    upper_factor: float
+    confidence: float
+    held_out: HeldOut
+
+    def predict(self, blocks_ms: float, weights_mb: float) -> float:
+        """Milliseconds per call of the whole network."""
+        return self.overhead_ms + self.factor * blocks_ms + self.per_megabyte_ms * weights_mb
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        return cls(**{**data, "held_out": HeldOut(**data["held_out"])})
+
+
+UNCALIBRATED = Calibration(0.0, 1.0, 0.0, math.inf, 1.0, HeldOut(0, math.nan, math.nan, math.nan))
+
+
+def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidence: float) -> Calibration:
+    """Fit the two coefficients and the upper bound.
+
+    Args:
+        summed: (n, 2) milliseconds of blocks and classifier, megabytes of weights; n >= LEAST_NETWORKS.
+        measured_ms: (n,) latency of the whole networks.
+        overhead_ms: of one call.
+        confidence: of the upper bound, 0.5..0.99.
+    """
+    rest_ms = np.maximum(measured_ms - overhead_ms, 0.1 * measured_ms)
+    factor, per_megabyte_ms = _robust_fit(summed, rest_ms)
+    others = [np.delete(np.arange(len(rest_ms)), i) for i in range(len(rest_ms))]
+    left_out_ms = np.array([summed[i] @ _robust_fit(summed[o], rest_ms[o]) for i, o in enumerate(others)])
+    predicted_ms = np.maximum(left_out_ms, 1e-9) + overhead_ms
+    return Calibration(
+        overhead_ms=float(overhead_ms),
+        factor=float(factor),
+        per_megabyte_ms=float(per_megabyte_ms),
+        upper_factor=math.exp(upper_bound(np.log(measured_ms / predicted_ms), confidence)),
+        confidence=confidence,
+        held_out=held_out(predicted_ms, measured_ms),
+    )
+
+
+def _robust_fit(summed: Matrix, measured_ms: Vector) -> Vector:
+    """Non-negative coefficients by least squares on relative errors; outliers count less with every pass."""
+    weight = 1 / measured_ms
+    coefficients = np.zeros(summed.shape[1])
+    for _ in range(_ROBUST_PASSES):
+        coefficients, _ = nnls(summed * weight[:, None], measured_ms * weight)
+        error = summed @ coefficients / measured_ms - 1
+        scale = 2 * (1.48 * float(np.median(np.abs(error))) + 1e-3)
+        weight = 1 / (measured_ms * np.sqrt(1 + (error / scale) ** 2))
+    return np.asarray(coefficients, dtype=np.float64)
+
+
+def upper_bound(residuals: Vector, confidence: float) -> float:
+    """One-sided bound that a new residual stays under with this confidence.
+
+    The conformal quantile where there are enough residuals for it, else Student's prediction bound.
+    """
+    count = len(residuals)
+    rank = math.ceil((count + 1) * confidence)
+    if rank <= count:
+        return float(np.sort(residuals)[rank - 1])
+    spread = float(np.std(residuals, ddof=1)) * math.sqrt(1 + 1 / count)
+    return float(np.mean(residuals) + t.ppf(confidence, count - 1) * spread)
+
+
+def held_out(predicted_ms: Vector, measured_ms: Vector) -> HeldOut:
+    """Score predictions of networks that were not fitted."""
+    error = np.abs(predicted_ms / measured_ms - 1)
+    return HeldOut(
+        networks=len(measured_ms),
+        mape=float(error.mean()),
+        within_10=float((error <= 0.10).mean()),
+        spearman=float(spearmanr(predicted_ms, measured_ms).statistic),
+    )

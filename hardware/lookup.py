@@ -1,0 +1,246 @@
+"""The latency table of one space on one device: measured blocks, interpolated, composed and calibrated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from hardware.calibration import Calibration
+from hardware.conditions import Conditions, Surroundings
+from hardware.device import Device
+from hardware.kriging import Kriging, Vector
+from hardware.roofline import DEMANDS, FEATURES, demands, features
+from search_spaces.arch import Architecture, Block
+from search_spaces.expand import CACHE_SIZE, LayerList, SubLayer, expand_sub_layer, sub_layers
+from search_spaces.layers import INPUT, Layer, Shape
+
+SCHEMA_VERSION = 1
+_MEGABYTES = 4e-6  # of one float32 weight
+
+
+class TableUnreadable(ValueError):
+    """The text is not a latency table of this release, or it was altered."""
+
+
+class ConditionsChanged(ValueError):
+    """The table was made under other conditions; the message names them and the command that renews it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A predicted latency.
+
+    Attributes:
+        mean_ms: expected milliseconds per call.
+        upper_ms: bound that the measurement keeps at the table's confidence.
+    """
+
+    mean_ms: float
+    upper_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class SubLayerModel:
+    """Milliseconds of a sub-layer: cost of its demands, times an interpolated correction.
+
+    Attributes:
+        costs: (len(DEMANDS),) milliseconds per unit of demand.
+        correction: of the logarithm of measured over cost, as a function of the sub-layer's features.
+    """
+
+    costs: Vector
+    correction: Kriging
+
+    def predict(self, layers: tuple[Layer, ...]) -> float:
+        """Milliseconds of these layers inside a network."""
+        return self.cost(layers) * float(np.exp(self.correction.predict(features(layers))))
+
+    def cost(self, layers: tuple[Layer, ...]) -> float:
+        """The parametric part alone, in milliseconds."""
+        return float(demands(layers) @ self.costs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        costs = dict(zip(DEMANDS, self.costs.tolist(), strict=True))
+        return {"costs": costs, "features": list(FEATURES), "correction": self.correction.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        if set(data["costs"]) != set(DEMANDS) or data["features"] != list(FEATURES):
+            raise TableUnreadable("latency table: made with other features; renew it with netwright profile")
+        costs = np.array([data["costs"][name] for name in DEMANDS])
+        return cls(costs, Kriging.from_dict(data["correction"]))
+
+
+_Part = tuple[float, float, Shape]  # milliseconds, megabytes of weights, output shape
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTable:
+    """Predicts the latency of any architecture of a space in microseconds of work.
+
+    Attributes:
+        space: name of the search space.
+        device: what was measured.
+        input_shape: (channels, height, width) of one image.
+        num_classes: outputs of the classifier.
+        sub_layers: the model of sub-layers.
+        calibration: from their sum to whole networks, with the upper bound and the held-out errors.
+        conditions: of the measurements.
+        measured: (predicted ms, measured ms) of the calibration networks.
+    """
+
+    space: str
+    device: Device
+    input_shape: Shape
+    num_classes: int
+    sub_layers: SubLayerModel
+    calibration: Calibration
+    conditions: Conditions
+    measured: tuple[tuple[float, float], ...] = ()
+    _blocks: dict[tuple[Block, Shape], _Part] = field(default_factory=dict, init=False, repr=False)
+    _sub_layers: dict[SubLayer, float] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[Shape, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
+
+    def estimate(self, arch: Architecture) -> Estimate:
+        """Latency of one call with the device's batch.
+
+        Raises: InvalidArchitecture.
+        """
+        mean_ms = self.calibration.predict(*self.summed(arch))
+        return Estimate(mean_ms, mean_ms * self.calibration.upper_factor)
+
+    def summed(self, arch: Architecture) -> tuple[float, float]:
+        """Milliseconds of blocks and classifier before calibration, and megabytes of weights."""
+        total_ms = weights_mb = 0.0
+        shape = self.input_shape
+        cache = self._blocks
+        for block in arch.blocks:
+            key = (block, shape)
+            part = cache.get(key)
+            if part is None:
+                part = self._add_block(block, shape)
+            total_ms += part[0]
+            weights_mb += part[1]
+            shape = part[2]
+        head = self._heads.get(shape) or self._add_head(shape)
+        return total_ms + head[0], weights_mb + head[1]
+
+    def blocks_ms(self, arch: Architecture) -> tuple[float, ...]:
+        """Calibrated share of each block, classifier and call overhead excluded; for drawing a waterfall."""
+        shares, shape = [], self.input_shape
+        for block in arch.blocks:
+            part_ms, part_mb, shape = self._blocks.get((block, shape)) or self._add_block(block, shape)
+            shares.append(self.calibration.predict(part_ms, part_mb) - self.calibration.overhead_ms)
+        return tuple(shares)
+
+    def _add_block(self, block: Block, in_shape: Shape) -> _Part:
+        total_ms, weights = 0.0, 0
+        out_shape = in_shape
+        for sub, times in sub_layers(block, in_shape):
+            layers = expand_sub_layer(sub)
+            if sub not in self._sub_layers:
+                self._sub_layers[sub] = self.sub_layers.predict(layers)
+            total_ms += times * self._sub_layers[sub]
+            weights += times * sum(layer.weight_count for layer in layers)
+            out_shape = layers[-1].shape
+        if len(self._blocks) >= CACHE_SIZE:
+            self._blocks.clear()
+            self._sub_layers.clear()
+        self._blocks[block, in_shape] = total_ms, _MEGABYTES * weights, out_shape
+        return self._blocks[block, in_shape]
+
+    def _add_head(self, shape: Shape) -> tuple[float, float]:
+        layers = head_layers(shape, self.num_classes)
+        weights_mb = _MEGABYTES * sum(layer.weight_count for layer in layers)
+        self._heads[shape] = self.sub_layers.cost(layers), weights_mb
+        return self._heads[shape]
+
+    def check_conditions(self, space: str, device: Device, input_shape: Shape) -> None:
+        """Refuse a table that does not hold for this space, device and machine.
+
+        Raises: ConditionsChanged: naming what changed and the command that renews the table.
+        """
+        wanted = {"space": space, **Surroundings().conditions(device, input_shape).identity()}
+        stored = {"space": self.space, **self.conditions.identity()}
+        changed = [f"{key} was {stored[key]}, now {now}" for key, now in wanted.items() if stored[key] != now]
+        if changed:
+            raise ConditionsChanged(
+                f"latency table: {'; '.join(changed)}. Renew it: {profile_command(space, device, input_shape)}"
+            )
+
+    @property
+    def digest(self) -> str:
+        """Content address of everything that the table says: 20 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()[:20]
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "version": SCHEMA_VERSION,
+            "space": self.space,
+            "device": self.device.to_dict(),
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "sub_layers": self.sub_layers.to_dict(),
+            "calibration": self.calibration.to_dict(),
+            "conditions": {**self.conditions.to_dict(), "input_shape": list(self.input_shape)},
+            "measured": [list(pair) for pair in self.measured],
+        }
+
+    def to_json(self) -> str:
+        """Text with the content's digest."""
+        return json.dumps({**self._content(), "digest": self.digest}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote. Raises TableUnreadable."""
+        try:
+            data = json.loads(text)
+            if data["version"] != SCHEMA_VERSION:
+                raise TableUnreadable(
+                    f"latency table: schema version {data['version']!r}, this release reads {SCHEMA_VERSION}"
+                )
+            table = cls(
+                space=data["space"],
+                device=Device.from_dict(data["device"]),
+                input_shape=tuple(data["input_shape"]),
+                num_classes=data["num_classes"],
+                sub_layers=SubLayerModel.from_dict(data["sub_layers"]),
+                calibration=Calibration.from_dict(data["calibration"]),
+                conditions=Conditions.from_dict(data["conditions"]),
+                measured=tuple((predicted, measured) for predicted, measured in data["measured"]),
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise TableUnreadable(
+                f"latency table: cannot be read ({type(error).__name__}: {error})"
+            ) from None
+        if table.digest != data.get("digest"):
+            raise TableUnreadable("latency table: its digest does not fit its content; it was cut or altered")
+        return table
+
+    def __str__(self) -> str:
+        calibration, errors = self.calibration, self.calibration.held_out
+        size = "x".join(map(str, self.input_shape))
+        return (
+            f"{self.space} at {size} on {self.device} ({self.conditions.cpu_model}): "
+            f"held-out error {errors.mape:.1%}, {errors.within_10:.0%} within 10 %, "
+            f"Spearman {errors.spearman:.3f} on {errors.networks} networks; "
+            f"upper bound = {calibration.upper_factor:.3f} x mean at {calibration.confidence:.0%}"
+        )
+
+
+def head_layers(shape: Shape, num_classes: int) -> tuple[Layer, ...]:
+    """Global pooling and classifier on a map of this shape."""
+    head = LayerList(shape)
+    head.linear(head.global_pool(INPUT, "head.pool"), "head.fc", num_classes)
+    return tuple(head.layers)
+
+
+def profile_command(space: str, device: Device, input_shape: Shape) -> str:
+    """The command that makes the table."""
+    return f"netwright profile --space {space} --device {device} --resolution {input_shape[1]}"

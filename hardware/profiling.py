@@ -1,0 +1,184 @@
+"""The latency table of a space: some sub-layers and a few networks measured, the rest interpolated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from hardware.calibration import LEAST_NETWORKS, UNCALIBRATED, calibrate
+from hardware.conditions import Surroundings
+from hardware.device import Device
+from hardware.lookup import LatencyTable
+from hardware.measure import LayerModel, Measurement, MeasureProtocol, Progress, measure
+from hardware.probes import EMPTY, LEAST_SUB_LAYERS, choose_probes, fit_sub_layers, planned_ms
+from search_spaces.arch import Architecture
+from search_spaces.expand import expand
+from search_spaces.layers import Shape
+
+LEAST_SECONDS = 10.0
+SAMPLED_NETWORKS = 300
+MOST_MUTATIONS = 12  # evolution walks away from what ``sample`` draws
+CALIBRATION_NETWORKS = 14
+PROBE_SHARE, NETWORK_SHARE = 0.6, 0.35  # of the time; fitting takes the rest
+
+
+class Space(Protocol):
+    """What profiling asks of a search space; ``name`` and ``mutate`` are used where present."""
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """A random member."""
+        ...
+
+
+class ProfileFailed(RuntimeError):
+    """The time, the space or the machine does not allow a table; the message says why."""
+
+
+def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
+    space: Space,
+    device: Device,
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    seconds: float,
+    seed: int,
+    progress: Progress | None = None,
+    confidence: float = 0.9,
+) -> LatencyTable:
+    """Measure a space on a device and return its latency table.
+
+    Args:
+        space: anything with ``sample(rng)``; with ``mutate`` the table learns where evolution goes.
+        device: runtime, threads and batch.
+        input_shape: (channels, height, width) of one image.
+        num_classes: outputs of the classifier.
+        seconds: about how long to take, >= 10; more means more sub-layers and more bursts of each.
+        seed: of the choices; timing is never exactly repeatable.
+        progress: told what is going on, and the share done in 0..1.
+        confidence: of the upper bound, 0.5..0.99.
+    Raises: ProfileFailed; and RuntimeRefused, NumericsMismatch, MeasurementFailed like ``measure``.
+    """
+    _check_request(seconds, confidence)
+    tell = progress or (lambda what, share: None)
+    surroundings = Surroundings()
+    rng = np.random.default_rng(seed)
+    archs = sample_widely(space, SAMPLED_NETWORKS, rng)
+
+    probes = choose_probes(archs, input_shape, num_classes, 1000 * PROBE_SHARE * seconds, rng)
+    protocol = MeasureProtocol.quick(PROBE_SHARE * seconds)
+    models = [*(probe.model for probe in probes), EMPTY]
+    *timed, empty = measure(models, device, protocol, _part_of(tell, "sub-layers", 0.0, PROBE_SHARE))
+    usable = _believed(probes, timed, LEAST_SUB_LAYERS // 2)
+    draft = LatencyTable(
+        space=space_name(space),
+        device=device,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        sub_layers=fit_sub_layers(usable, empty.latency_ms, seed),
+        calibration=UNCALIBRATED,
+        conditions=surroundings.conditions(device, input_shape),
+    )
+    table = _calibrated(
+        draft, archs, empty.latency_ms, seconds, confidence, _part_of(tell, "networks", PROBE_SHARE, 1.0)
+    )
+    return replace(table, conditions=surroundings.conditions(device, input_shape))
+
+
+def _calibrated(
+    draft: LatencyTable,
+    archs: Sequence[Architecture],
+    overhead_ms: float,
+    seconds: float,
+    confidence: float,
+    progress: Progress,
+) -> LatencyTable:
+    """Measure a few whole networks and fit the step from the sum of blocks to them."""
+    chosen = _spread_over_latency(draft, archs, 1000 * NETWORK_SHARE * seconds)
+    models = [LayerModel.of(arch, draft.input_shape, draft.num_classes) for arch in chosen]
+    timed = measure(models, draft.device, MeasureProtocol.quick(NETWORK_SHARE * seconds), progress)
+    believed = _believed(chosen, timed, LEAST_NETWORKS)
+    summed = np.array([draft.summed(arch) for arch, _ in believed])
+    measured_ms = np.array([result.latency_ms for _, result in believed])
+    calibration = calibrate(summed, measured_ms, overhead_ms, confidence)
+    predicted_ms = [calibration.predict(*row) for row in summed]
+    return replace(
+        draft, calibration=calibration, measured=tuple(zip(predicted_ms, measured_ms.tolist(), strict=True))
+    )
+
+
+def _spread_over_latency(
+    table: LatencyTable, archs: Sequence[Architecture], budget_ms: float
+) -> list[Architecture]:
+    """Networks evenly spread over the logarithm of their predicted latency, as many as the time allows."""
+    most_ms = budget_ms / LEAST_NETWORKS
+
+    def planned(arch: Architecture) -> float:
+        return planned_ms(expand(arch, table.input_shape, table.num_classes))
+
+    affordable = {arch: table.summed(arch)[0] for arch in archs if planned(arch) < most_ms}
+    if len(affordable) < LEAST_NETWORKS:
+        raise ProfileFailed("profile: too little time for networks of this size, give it more seconds")
+    by_latency = sorted(affordable.items(), key=lambda item: item[1])
+    latencies = np.log([latency for _, latency in by_latency])
+    wanted = np.linspace(latencies[0], latencies[-1], CALIBRATION_NETWORKS)
+    places = dict.fromkeys(int(np.argmin(np.abs(latencies - goal))) for goal in wanted)
+    chosen: list[Architecture] = []
+    for place in places:  # the cheapest first
+        arch = by_latency[place][0]
+        budget_ms -= planned(arch)
+        if budget_ms < 0 and len(chosen) >= LEAST_NETWORKS:
+            break
+        chosen.append(arch)
+    return chosen
+
+
+def sample_widely(space: Space, count: int, rng: np.random.Generator) -> list[Architecture]:
+    """Random members, and where the space can mutate, also what a few mutations make of them."""
+    archs = [space.sample(rng) for _ in range(count)]
+    mutate = getattr(space, "mutate", None)
+    if mutate is not None:
+        for i in range(0, count, 2):
+            for _ in range(int(rng.integers(1, MOST_MUTATIONS + 1))):
+                archs[i] = mutate(archs[i], rng)
+    return archs
+
+
+def space_name(space: Space) -> str:
+    """The space's own name, or its class."""
+    return str(getattr(space, "name", type(space).__name__))
+
+
+T = TypeVar("T")
+
+
+def _believed(things: Sequence[T], timed: Sequence[Measurement], least: int) -> list[tuple[T, Measurement]]:
+    """What was measured well enough to learn from."""
+    pairs = [pair for pair in zip(things, timed, strict=True) if pair[1].verdict != "void"]
+    if len(pairs) < least:
+        void = next((result for result in timed if result.verdict == "void"), None)
+        why = f": {void.reason}" if void else ""
+        raise ProfileFailed(
+            f"profile: only {len(pairs)} of {len(timed)} measurements can be believed, {least} are needed{why}. "
+            "Give it more seconds, or a calmer machine"
+        )
+    return pairs
+
+
+def _part_of(tell: Progress, what: str, start: float, end: float) -> Progress:
+    """Progress of one campaign, as a part of the whole: a third of it loads, the rest times."""
+
+    def report(doing: str, share: float) -> None:
+        within = share / 3 if doing == "loading" else 1 / 3 + 2 * share / 3
+        tell(f"{doing} {what}", start + (end - start) * within)
+
+    return report
+
+
+def _check_request(seconds: float, confidence: float) -> None:
+    if seconds < LEAST_SECONDS:
+        raise ProfileFailed(f"profile: {seconds:g} s is too short, give it {LEAST_SECONDS:g} s or more")
+    if not 0.5 <= confidence <= 0.99:
+        raise ProfileFailed(f"profile: confidence {confidence}, expected 0.5 to 0.99")
