@@ -1,8 +1,8 @@
 """Candidates per second through all gates and the analytic Zen-Score, on the mutants of a real evolution.
 
 An evolution under the limits of ZenNet-1M is run once and its children are recorded, rejected ones included.
-Then the recorded stream is replayed from cold caches, one core: counts, gates, score. The baseline, in the same
-run, is the same answer from whole layer lists without caches.
+Then the recorded stream is replayed from cold caches on one core: counts, gates, score. The baseline, in the
+same run, is the same answer from whole layer lists without caches.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Parameters and FLOPs as the authors of Zen-NAS count them, to check their published numbers to the unit.
 
-Their "FLOPs" are multiply-accumulates plus one operation per element of a norm; a norm has C parameters
-where PyTorch trains 2 C; a projection shortcut leaves out its bias and half of its norm, and divides its resolution by
-the stride twice; the classifier has one bias in all. Use ``hardware.counts`` for every other purpose.
+Their "FLOPs" are multiply-accumulates plus one operation per element of a norm. A norm has C parameters where
+PyTorch trains 2 C. A projection shortcut leaves out its bias and half of its norm, and divides its resolution
+by the stride twice. The classifier has one bias in all. For every other purpose use ``hardware.counts``.
 
 Source: the rules as read in the released code of Lin et al. 2021, Zen-NAS, arXiv 2102.01063.
 Checked against: tests/golden/published_networks.json.

@@ -24,8 +24,8 @@ random weights, normal, so both terms follow layer by layer from two scalars:
   E |ReLU(u) - ReLU(u')| is exactly half of E |u - u'|, and ln Delta = ln(C H W) + ln(q / pi) / 2.
 
 q grows by about 1.47 a layer until it saturates: at gamma = 0.01, less than 1 nat of the perturbation is left
-after some 27 convolutions and less than 0.01 nats after 45 to 55. From there Delta says nothing about the network
-but its output size, and Zen counts depth times log-width.
+after some 27 convolutions and less than 0.01 nats after 45 to 55. From there Delta says nothing about the
+network but its output size, and Zen counts depth times log-width.
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063; the closed form is ours.
 Deviations: Delta is the L1 sum of the authors' code (the paper writes the Frobenius norm). s is the true
