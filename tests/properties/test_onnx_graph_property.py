@@ -1,0 +1,87 @@
+"""The ONNX file written from the layers computes what the torch module computes, for every block kind."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_spaces.arch import Architecture, Block
+from search_spaces.build import build
+from search_spaces.expand import BLOCKS, NEEDS_EXPANSION, NEEDS_INNER, expand
+from search_spaces.layers import NORM
+from search_spaces.onnx_graph import onnx_model, random_weights
+
+HAS_GATE = ("zen_bl", "zen_idw")
+
+
+def block_of_kind(kind, data):
+    return Block(
+        kind,
+        channels=data.draw(st.integers(1, 24)),
+        kernel=data.draw(st.sampled_from([1, 3, 5, 7])),
+        stride=data.draw(st.sampled_from([1, 2])),
+        depth=data.draw(st.integers(1, 3)),
+        inner=data.draw(st.integers(1, 16)) if kind in NEEDS_INNER else 0,
+        expansion=data.draw(st.integers(1, 4)) if kind in NEEDS_EXPANSION else 0,
+        se=kind in HAS_GATE and data.draw(st.booleans()),
+    )
+
+
+def run_onnx(model, images):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"images": images})[0]
+
+
+def trained_state(module, layers, seed):
+    """Random weights whose norms have far from trivial statistics."""
+    rng = np.random.default_rng(seed)
+    weights = random_weights(layers, seed)
+    for layer in layers:
+        if layer.op == NORM:
+            weights[f"{layer.name}.running_mean"] = rng.normal(0, 1, layer.channels).astype(np.float32)
+            weights[f"{layer.name}.running_var"] = rng.uniform(0.2, 3, layer.channels).astype(np.float32)
+            weights[f"{layer.name}.weight"] = rng.uniform(-1.5, 1.5, layer.channels).astype(np.float32)
+    state = {name: torch.from_numpy(value) for name, value in weights.items()}
+    left = module.load_state_dict(state, strict=False)
+    assert not left.unexpected_keys
+    assert all(name.endswith("num_batches_tracked") for name in left.missing_keys)
+    return weights
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_onnx_equals_torch(kind, data):
+    arch = Architecture((Block("conv", data.draw(st.integers(1, 12))), block_of_kind(kind, data)))
+    shape = (data.draw(st.integers(1, 4)), data.draw(st.integers(3, 21)), data.draw(st.integers(3, 21)))
+    layers = expand(arch, shape, 7)
+    module = build(arch, num_classes=7, in_channels=shape[0]).eval()
+    weights = trained_state(module, layers, data.draw(st.integers(0, 2**32 - 1)))
+    images = np.random.default_rng(0).standard_normal((2, *shape), dtype=np.float32)
+
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(images)).numpy()
+    output = run_onnx(onnx_model(layers, weights, shape, batch=2), images)
+
+    np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_random_weights_keep_deep_networks_finite_and_of_order_one(kind, data):
+    block = block_of_kind(kind, data)
+    deep = Architecture(
+        (Block("conv", 16), Block(kind, 16, 3, 1, 12, 16 * bool(block.inner), block.expansion))
+    )
+    shape = (3, 16, 16)
+    layers = expand(deep, shape)
+    weights = random_weights(layers, data.draw(st.integers(0, 2**32 - 1)))
+    images = np.random.default_rng(1).standard_normal((1, *shape), dtype=np.float32)
+
+    output = run_onnx(onnx_model(layers, weights, shape), images)
+
+    assert np.isfinite(output).all()
+    assert 1e-2 < output.std() < 1e2
