@@ -8,8 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.stats import spearmanr, t
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -100,6 +98,8 @@ def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidenc
 
 def _robust_fit(summed: Matrix, measured_ms: Vector) -> Vector:
     """Non-negative coefficients by least squares on relative errors; outliers count less with every pass."""
+    from scipy.optimize import nnls
+
     weight = 1 / measured_ms
     coefficients = np.zeros(summed.shape[1])
     for _ in range(_ROBUST_PASSES):
@@ -119,12 +119,16 @@ def upper_bound(residuals: Vector, confidence: float) -> float:
     rank = math.ceil((count + 1) * confidence)
     if rank <= count:
         return float(np.sort(residuals)[rank - 1])
+    from scipy.stats import t
+
     spread = float(np.std(residuals, ddof=1)) * math.sqrt(1 + 1 / count)
     return float(np.mean(residuals) + t.ppf(confidence, count - 1) * spread)
 
 
 def held_out(predicted_ms: Vector, measured_ms: Vector) -> HeldOut:
     """Score predictions of networks that were not fitted."""
+    from scipy.stats import spearmanr
+
     error = np.abs(predicted_ms / measured_ms - 1)
     return HeldOut(
         networks=len(measured_ms),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -32,8 +33,15 @@ class Kriging:
 
     def predict(self, x: Vector) -> float:
         """The value at x (d,)."""
-        z = self.points - (x - self.shift) / self.scale
-        return self.mean + float(np.exp(-0.5 * np.einsum("ij,ij->i", z, z)) @ self.weights)
+        z = (x - self.shift) / self.scale
+        exponent = self.points @ z  # half the squared distance, expanded: |p - z|^2 = |p|^2 - 2 p z + |z|^2
+        exponent -= self._half_squares
+        exponent -= 0.5 * (z @ z)
+        return self.mean + float(np.exp(exponent, out=exponent) @ self.weights)
+
+    @cached_property
+    def _half_squares(self) -> Vector:
+        return np.asarray(0.5 * (self.points**2).sum(axis=1))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from math import exp
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from hardware.calibration import Calibration
 from hardware.conditions import Conditions, Surroundings
 from hardware.device import Device
 from hardware.kriging import Kriging, Vector
-from hardware.roofline import DEMANDS, FEATURES, demands, features
+from hardware.roofline import DEMANDS, FEATURES, Work, work_of
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import CACHE_SIZE, LayerList, SubLayer, expand_sub_layer, sub_layers
 from search_spaces.layers import INPUT, Layer, Shape
@@ -55,13 +56,13 @@ class SubLayerModel:
     costs: Vector
     correction: Kriging
 
-    def predict(self, layers: tuple[Layer, ...]) -> float:
-        """Milliseconds of these layers inside a network."""
-        return self.cost(layers) * float(np.exp(self.correction.predict(features(layers))))
+    def predict(self, work: Work) -> float:
+        """Milliseconds of this work inside a network."""
+        return self.cost(work) * exp(self.correction.predict(work.features))
 
-    def cost(self, layers: tuple[Layer, ...]) -> float:
+    def cost(self, work: Work) -> float:
         """The parametric part alone, in milliseconds."""
-        return float(demands(layers) @ self.costs)
+        return float(work.demands @ self.costs)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -104,7 +105,7 @@ class LatencyTable:
     conditions: Conditions
     measured: tuple[tuple[float, float], ...] = ()
     _blocks: dict[tuple[Block, Shape], _Part] = field(default_factory=dict, init=False, repr=False)
-    _sub_layers: dict[SubLayer, float] = field(default_factory=dict, init=False, repr=False)
+    _sub_layers: dict[SubLayer, _Part] = field(default_factory=dict, init=False, repr=False)
     _heads: dict[Shape, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
 
     def estimate(self, arch: Architecture) -> Estimate:
@@ -140,25 +141,29 @@ class LatencyTable:
         return tuple(shares)
 
     def _add_block(self, block: Block, in_shape: Shape) -> _Part:
-        total_ms, weights = 0.0, 0
+        total_ms = weights_mb = 0.0
         out_shape = in_shape
         for sub, times in sub_layers(block, in_shape):
-            layers = expand_sub_layer(sub)
-            if sub not in self._sub_layers:
-                self._sub_layers[sub] = self.sub_layers.predict(layers)
-            total_ms += times * self._sub_layers[sub]
-            weights += times * sum(layer.weight_count for layer in layers)
-            out_shape = layers[-1].shape
+            part = self._sub_layers.get(sub) or self._add_sub_layer(sub)
+            total_ms += times * part[0]
+            weights_mb += times * part[1]
+            out_shape = part[2]
         if len(self._blocks) >= CACHE_SIZE:
             self._blocks.clear()
             self._sub_layers.clear()
-        self._blocks[block, in_shape] = total_ms, _MEGABYTES * weights, out_shape
-        return self._blocks[block, in_shape]
+        self._blocks[block, in_shape] = total_ms, weights_mb, out_shape
+        return total_ms, weights_mb, out_shape
+
+    def _add_sub_layer(self, sub: SubLayer) -> _Part:
+        layers = expand_sub_layer(sub)
+        work = work_of(layers)
+        part = self.sub_layers.predict(work), _MEGABYTES * work.weights, layers[-1].shape
+        self._sub_layers[sub] = part
+        return part
 
     def _add_head(self, shape: Shape) -> tuple[float, float]:
-        layers = head_layers(shape, self.num_classes)
-        weights_mb = _MEGABYTES * sum(layer.weight_count for layer in layers)
-        self._heads[shape] = self.sub_layers.cost(layers), weights_mb
+        work = work_of(head_layers(shape, self.num_classes))
+        self._heads[shape] = self.sub_layers.cost(work), _MEGABYTES * work.weights
         return self._heads[shape]
 
     def check_conditions(self, space: str, device: Device, input_shape: Shape) -> None:
@@ -170,9 +175,8 @@ class LatencyTable:
         stored = {"space": self.space, **self.conditions.identity()}
         changed = [f"{key} was {stored[key]}, now {now}" for key, now in wanted.items() if stored[key] != now]
         if changed:
-            raise ConditionsChanged(
-                f"latency table: {'; '.join(changed)}. Renew it: {profile_command(space, device, input_shape)}"
-            )
+            command = profile_command(space, device, input_shape)
+            raise ConditionsChanged(f"latency table: {'; '.join(changed)}. Renew it: {command}")
 
     @property
     def digest(self) -> str:

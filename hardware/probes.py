@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from hardware.kriging import Matrix, Vector, fit_kriging
 from hardware.lookup import SubLayerModel, head_layers
 from hardware.measure import LayerModel, Measurement
-from hardware.roofline import demands, edge_demand, features, fit_costs
+from hardware.roofline import Work, edge_demand, fit_costs, work_of
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import SubLayer, block_inputs, expand_sub_layer, sub_layers
 from search_spaces.layers import CONV, INPUT, RELU, Layer, Shape
@@ -42,10 +43,15 @@ class Probe:
     piece: tuple[Layer, ...]
     copies: int
 
+    @cached_property
+    def work(self) -> Work:
+        """Of one copy."""
+        return work_of(self.piece)
+
     @property
     def demand(self) -> Vector:
         """Of the whole probe, between plain tensors."""
-        return self.copies * demands(self.piece) + edge_demand(self.model.input_shape, self.piece[-1].shape)
+        return self.copies * self.work.demands + edge_demand(self.model.input_shape, self.piece[-1].shape)
 
 
 def choose_probes(
@@ -73,7 +79,7 @@ def choose_probes(
     subs = sorted(
         seen, key=repr
     )  # a Counter's order depends on the archs only, but hashes differ between runs
-    points = np.array([features(expand_sub_layer(sub)) for sub in subs])
+    points = np.array([work_of(expand_sub_layer(sub)).features for sub in subs])
     order = _interleave(
         farthest_first(points, MOST_SUB_LAYERS), _weighted_order(np.array([seen[sub] for sub in subs]), rng)
     )
@@ -162,11 +168,11 @@ def fit_sub_layers(
     latency_ms = np.maximum(whole_ms - overhead_ms, 0.05 * whole_ms)
     rows = np.array([probe.demand for probe in probes])
     costs = fit_costs(rows, latency_ms)
-    inside = np.array([probe.copies * demands(probe.piece) for probe in probes])
+    inside = np.array([probe.copies * probe.work.demands for probe in probes])
     edges_ms = (rows - inside) @ costs
     part_ms = np.maximum(latency_ms - edges_ms, 0.2 * latency_ms)
     cost_ms = inside @ costs
     use = np.array([any(layer.op == CONV for layer in probe.piece) for probe in probes]) & (cost_ms > 0)
-    points = np.array([features(probe.piece) for probe in probes])
+    points = np.array([probe.work.features for probe in probes])
     correction = fit_kriging(points[use], np.log(part_ms[use] / cost_ms[use]), seed)
     return SubLayerModel(costs, correction)

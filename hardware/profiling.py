@@ -161,8 +161,8 @@ def _believed(things: Sequence[T], timed: Sequence[Measurement], least: int) -> 
         void = next((result for result in timed if result.verdict == "void"), None)
         why = f": {void.reason}" if void else ""
         raise ProfileFailed(
-            f"profile: only {len(pairs)} of {len(timed)} measurements can be believed, {least} are needed{why}. "
-            "Give it more seconds, or a calmer machine"
+            f"profile: only {len(pairs)} of {len(timed)} measurements can be believed, "
+            f"{least} are needed{why}. Give it more seconds, or a calmer machine"
         )
     return pairs
 

@@ -7,11 +7,12 @@ compose to whole networks. Alone it ranks well and errs by tens of percent; ``ha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import log2, prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, SIGMOID, Layer, Shape
 
@@ -29,28 +30,88 @@ DEMANDS = (
 )
 _AT = {name: i for i, name in enumerate(DEMANDS)}
 _CONV_AT = {kind: _AT[f"{kind}.macs"] for kind in _CONV_KINDS}
+_LINEAR_AT = _AT["linear.macs"]
 _ELEMENTWISE_AT = {op: _AT[f"{op}.map"] for op in _ELEMENTWISE}
 _MILLION = 1e-6  # demands are in millions of scalars, so that costs are in milliseconds of ordinary size
 
+FEATURES = (
+    "macs",
+    "map",
+    "weights",
+    "in_channels",
+    "out_channels",
+    "narrowest",
+    "height",
+    "shrink",
+    "convs",
+    "pointwise_share",
+    "depthwise_share",
+    "odd_share",
+    "kernel",
+    "gates",
+)
 
-def demands(layers: Sequence[Layer]) -> Vector:
-    """(len(DEMANDS),) millions of multiply-adds and scalars, and counts of calls, of one image."""
+
+class Work(NamedTuple):
+    """What a piece of network asks of a device.
+
+    Attributes:
+        demands: (len(DEMANDS),) millions of multiply-adds and scalars, and counts of calls, of one image.
+        features: (len(FEATURES),) what kind of work it is; sizes as base-2 logarithms.
+        weights: trainable scalars.
+    """
+
+    demands: Vector
+    features: Vector
+    weights: int
+
+
+def work_of(layers: Sequence[Layer]) -> Work:
+    """Sum up layers in one pass: tens of microseconds a block."""
     total = [0.0] * len(DEMANDS)
+    macs = pointwise = depthwise = odd = traffic = 0.0
+    weights = convs = gates = 0
+    kernel, narrowest = 1, layers[-1].channels
     for layer in layers:
+        channels, height, width = layer.shape
         if layer.op == CONV:
+            size = layer.weight_count
+            in_channels, in_height, in_width = layer.in_shape
+            layer_macs, moved = (
+                true_macs(layer),
+                in_channels * in_height * in_width + channels * height * width,
+            )
             at = _CONV_AT[conv_kind(layer)]
-            total[at] += _MILLION * true_macs(layer)
-            total[at + 1] += _MILLION * (prod(layer.in_shape) + prod(layer.shape))
-            total[at + 2] += _MILLION * layer.weight_count
+            total[at] += _MILLION * layer_macs
+            total[at + 1] += _MILLION * moved
+            total[at + 2] += _MILLION * size
             total[at + 3] += 1
+            weights += size
+            macs += layer_macs
+            traffic += moved
+            convs += 1
+            kernel, narrowest = max(kernel, layer.kernel), min(narrowest, channels)
+            pointwise += layer_macs * (layer.kernel == 1)
+            depthwise += layer_macs * (layer.groups > 1)
+            odd += layer_macs * (channels % 8 > 0 or in_channels % 8 > 0)
         elif layer.op == LINEAR:
-            total[_AT["linear.macs"]] += _MILLION * layer.macs
-            total[_AT["linear.calls"]] += 1
+            total[_LINEAR_AT] += _MILLION * layer.macs
+            total[_LINEAR_AT + 1] += 1
+            weights += layer.weight_count
         else:
             at = _ELEMENTWISE_AT[layer.op]
             total[at] += _MILLION * prod(layer.in_shape)
             total[at + 1] += 1
-    return np.array(total)
+            gates += layer.op == MUL
+            weights += layer.weight_count
+    first, last = layers[0].in_shape, layers[-1].shape
+    sizes = (macs, traffic, weights, first[0], last[0], narrowest, last[1], first[1] / last[1], convs)
+    shares = (part / max(macs, 1.0) for part in (pointwise, depthwise, odd))
+    return Work(
+        np.array(total),
+        np.array([*(log2(max(size, 1.0)) for size in sizes), *shares, kernel, gates]),
+        weights,
+    )
 
 
 def edge_demand(in_shape: Shape, out_shape: Shape) -> Vector:
@@ -73,21 +134,17 @@ def conv_kind(layer: Layer) -> str:
 
 def true_macs(layer: Layer) -> float:
     """Multiply-adds without the taps that fall on padding."""
-    per_position = layer.channels * layer.in_channels / layer.groups
-    return per_position * _inner_taps(layer, 1) * _inner_taps(layer, 2)
+    _, in_height, in_width = layer.in_shape
+    channels, height, width = layer.shape
+    rows = _inner_taps(in_height, height, layer.kernel, layer.stride)
+    columns = rows if in_width == in_height else _inner_taps(in_width, width, layer.kernel, layer.stride)
+    return channels * layer.in_shape[0] / layer.groups * rows * columns
 
 
-def _inner_taps(layer: Layer, axis: int) -> int:
+@lru_cache(maxsize=10_000)
+def _inner_taps(size: int, outputs: int, kernel: int, stride: int) -> int:
     """Taps inside the map along one axis, summed over output positions."""
-    size, outputs, kernel, stride, pad = (
-        layer.in_shape[axis],
-        layer.shape[axis],
-        layer.kernel,
-        layer.stride,
-        layer.padding,
-    )
-    if kernel == 1:
-        return outputs
+    pad = (kernel - 1) // 2
     starts = range(-pad, -pad + outputs * stride, stride)
     return sum(min(start + kernel, size) - max(start, 0) for start in starts)
 
@@ -99,55 +156,7 @@ def fit_costs(rows: NDArray[np.float64], latency_ms: Vector) -> Vector:
         rows: (n, len(DEMANDS)) demands of what was measured.
         latency_ms: (n,) > 0, session overhead removed.
     """
+    from scipy.optimize import nnls
+
     costs, _ = nnls(rows / latency_ms[:, None], np.ones(len(latency_ms)))
     return np.asarray(costs, dtype=np.float64)
-
-
-FEATURES = (
-    "macs",
-    "map",
-    "weights",
-    "in_channels",
-    "out_channels",
-    "narrowest",
-    "height",
-    "shrink",
-    "convs",
-    "pointwise_share",
-    "depthwise_share",
-    "kernel",
-    "gates",
-    "odd_share",
-)
-
-
-def features(layers: Sequence[Layer]) -> Vector:
-    """(len(FEATURES),) what kind of work a piece of network is; sizes as base-2 logarithms."""
-    convs = [layer for layer in layers if layer.op == CONV]
-    macs = [true_macs(layer) for layer in convs]
-    total = max(sum(macs), 1.0)
-    first, last = layers[0].in_shape, layers[-1].shape
-    sizes = (
-        total,
-        sum(prod(layer.in_shape) + prod(layer.shape) for layer in convs),
-        sum(layer.weight_count for layer in convs),
-        first[0],
-        last[0],
-        min((layer.channels for layer in convs), default=last[0]),
-        last[1],
-        first[1] / last[1],
-        len(convs),
-    )
-    return np.array(
-        [
-            *(log2(max(size, 1.0)) for size in sizes),
-            sum(m for m, layer in zip(macs, convs, strict=True) if layer.kernel == 1) / total,
-            sum(m for m, layer in zip(macs, convs, strict=True) if layer.groups > 1) / total,
-            max((layer.kernel for layer in convs), default=1),
-            sum(layer.op == MUL for layer in layers),
-            sum(
-                m for m, layer in zip(macs, convs, strict=True) if layer.channels % 8 or layer.in_channels % 8
-            )
-            / total,
-        ]
-    )
