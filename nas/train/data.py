@@ -36,6 +36,8 @@ def load_dataset(spec: str, *, size: int | None = None) -> Dataset:
     if spec in NAMED:
         return NAMED[spec]()
     location, size = _read_options(spec, size)
+    if not location:
+        raise InvalidDataset(f"dataset {spec!r}: empty; {_KINDS}")
     path = Path(location).expanduser()
     if not path.exists() and _FUNCTION.fullmatch(location):
         made = read_function(location)

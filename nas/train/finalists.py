@@ -127,8 +127,8 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     halving = Halving(len(entrants) if drop else 1, max_epochs)  # a race of one has no rungs
     race = Race(entrants, halving, Path(storage_dir))
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
-    _check(race)
     dataset = load_dataset(dataset_spec)
+    _check(race)
     if engine == "auto":
         engine = choose_engine(race, dataset, address)
         try:

@@ -58,7 +58,7 @@ class Halving:
             curves: what every candidate has reported so far; ids without an epoch may be missing.
             failed: ids whose training broke; they rank behind everyone at every rung they did not reach.
         """
-        epoch = len(curves[candidate])
+        epoch = len(curves.get(candidate, ()))
         if candidate in failed or epoch >= self.max_epochs:
             return "stop"
         if epoch not in self.rungs:

@@ -185,12 +185,14 @@ def _channels_first(where: str, images: Images) -> Images:
         raise InvalidDataset(
             f"{where}: images of shape {images.shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)"
         )
-    if min(images.shape[1], images.shape[3]) > _MAX_CHANNELS_GUESSED:
+    first, last = images.shape[1], images.shape[3]
+    if min(first, last) > _MAX_CHANNELS_GUESSED:
         raise InvalidDataset(
             f"{where}: images of shape {images.shape}: cannot tell the channels from the width; "
             "return a nas.train.data.Dataset from a package.module:function instead"
         )
-    return images if images.shape[1] <= images.shape[3] else np.moveaxis(images, 3, 1)
+    channels_last = first > _MAX_CHANNELS_GUESSED or (first not in (1, 3) and last in (1, 3))
+    return np.moveaxis(images, 3, 1) if channels_last else images
 
 
 def _check_labels(where: str, labels: NDArray[Any]) -> Labels:

@@ -24,6 +24,8 @@ _NAMES = {  # split -> accepted pairs of array names
 def read_npz(path: Path) -> RawData:
     """Arrays x, y (and x_val, y_val, x_test, y_test) of a NumPy archive; pickled objects are refused."""
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
