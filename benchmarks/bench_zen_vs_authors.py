@@ -1,11 +1,11 @@
 """Monte-Carlo Zen-Score against the authors' code: CPU seconds a network, interleaved in one run, one thread.
 
 Set NETWRIGHT_ZENNAS to a folder with the released ZenNAS code; without it this prints one line and ends.
-Three settings of ours against the authors' batch 16, one repeat, momentum 0.1; both from the structure string:
+Ours in three settings against the authors' batch 16, one repeat, momentum 0.1; both from the string:
 
 - strict: batch 16, both passes;
 - one_pass: batch 16, the second pass left out, since the closed form says that it tells nothing here;
-- default: batch 8, likewise; as precise, see the standard deviations.
+- default: batch 6, likewise; as precise, see the standard deviations.
 """
 
 from __future__ import annotations
