@@ -1,0 +1,101 @@
+"""Every runtime in the table keeps the same contract."""
+
+import numpy as np
+import pytest
+
+from hardware.device import Device
+from hardware.numerics import check_numerics, compare
+from hardware.runtimes import RUNTIMES, NumericsMismatch, RuntimeRefused, Source, import_runtime
+from search_spaces.arch import Architecture, Block
+from search_spaces.expand import expand
+from search_spaces.onnx_graph import onnx_model, random_weights
+
+SHAPE = (3, 14, 14)
+ARCH = Architecture(
+    (
+        Block("conv", 8, stride=2),
+        Block("zen_bl", 16, 5, inner=8, depth=2, se=True),
+        Block("genet_dw", 16, 3, 2, 2, inner=24),
+        Block("zen_xx", 12, 3, 1, 1, inner=8),
+    )
+)
+
+
+def source(batch, num_classes=5, seed=0):
+    layers = expand(ARCH, SHAPE, num_classes)
+    weights = random_weights(layers, seed)
+    model = onnx_model(layers, weights, SHAPE, batch=batch).SerializeToString()
+    return Source("tiny", SHAPE, model, layers, weights)
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime_name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("num_classes", [5, None])
+def test_output_is_that_of_the_reference(runtime_name, batch, num_classes):
+    device = Device(runtime=runtime_name, batch=batch)
+    network = source(batch, num_classes)
+    runnable = import_runtime(runtime_name).load(network, device)
+    runnable.run()
+    assert check_numerics(runnable, network, device) < 1e-5
+
+
+def test_it_says_its_version(runtime_name):
+    assert import_runtime(runtime_name).version()[0].isdigit()
+
+
+def test_other_weights_do_not_pass_the_gate(runtime_name):
+    device = Device(runtime=runtime_name)
+    runnable = import_runtime(runtime_name).load(source(1, seed=1), device)
+    with pytest.raises(NumericsMismatch, match=r"tiny: the runtime's output is off by .* allowed is 0.001"):
+        check_numerics(runnable, source(1, seed=0), device)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected", "message"),
+    [
+        (np.ones((1, 3)), np.ones((1, 4)), r"shape \(1, 3\), expected \(1, 4\)"),
+        (np.ones(2), np.array([1.0, np.nan]), "not finite"),
+        (np.array([1.0, np.nan]), np.ones(2), "off by nan"),
+        (np.array([1.0, 1.01]), np.ones(2), "off by 0.01"),
+    ],
+)
+def test_the_gate_names_what_is_wrong(output, expected, message):
+    with pytest.raises(NumericsMismatch, match=message):
+        compare("net", output.astype(np.float32), expected.astype(np.float32), 1e-3)
+
+
+def test_onnx_runtime_refuses_what_is_not_a_model_and_what_does_not_fit():
+    load = import_runtime("onnxruntime").load
+    with pytest.raises(RuntimeRefused, match="noise: ONNX Runtime cannot load it"):
+        load(Source("noise", SHAPE, b"not a model"), Device())
+    with pytest.raises(
+        RuntimeRefused, match=r"its input is \[1, 3, 14, 14\], the device asks for \[4, 3, 14, 14\]"
+    ):
+        load(source(1), Device(batch=4))
+
+
+def test_torch_refuses_a_bare_onnx_file_and_an_absent_gpu():
+    import torch
+
+    load = import_runtime("torch").load
+    network = source(1)
+    with pytest.raises(RuntimeRefused, match="measure it with runtime onnxruntime"):
+        load(Source("file", SHAPE, network.onnx), Device(runtime="torch"))
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is present")
+    with pytest.raises(RuntimeRefused, match="finds no CUDA device"):
+        load(network, Device("cuda", "torch"))
+
+
+def test_torch_on_cuda_equals_the_reference():
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    device = Device("cuda", "torch", batch=2)
+    network = source(2)
+    assert check_numerics(import_runtime("torch").load(network, device), network, device) < 1e-3
