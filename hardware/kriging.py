@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -73,14 +74,15 @@ def fit_kriging(x: Matrix, y: Vector, seed: int) -> Kriging:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+    from threadpoolctl import threadpool_limits
 
     shift, spread = x.mean(axis=0), x.std(axis=0)
     spread[spread < 1e-9] = 1.0
     mean = float(np.median(y))
     lengths = RBF(np.full(x.shape[1], 3.0), (0.3, 1e3))
     kernel = ConstantKernel(0.05, (1e-4, 10.0)) * lengths + WhiteKernel(1e-3, (1e-5, 0.5))
-    model = GaussianProcessRegressor(kernel, random_state=seed)
-    with warnings.catch_warnings():
+    model = GaussianProcessRegressor(kernel, optimizer=_few_steps, random_state=seed)
+    with warnings.catch_warnings(), threadpool_limits(1):  # more threads only fight over so small matrices
         warnings.simplefilter(
             "ignore", ConvergenceWarning
         )  # a length scale at its bound: that feature is idle
@@ -88,3 +90,11 @@ def fit_kriging(x: Matrix, y: Vector, seed: int) -> Kriging:
     signal = model.kernel_.k1
     scale = spread * signal.k2.length_scale
     return Kriging(shift, scale, (x - shift) / scale, signal.k1.constant_value * model.alpha_.ravel(), mean)
+
+
+def _few_steps(objective: Callable[..., Any], start: Vector, bounds: Matrix) -> tuple[Vector, float]:
+    """The optimiser of scikit-learn, stopped when seconds of fitting would buy nothing measurable."""
+    from scipy.optimize import minimize
+
+    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 30})
+    return found.x, found.fun

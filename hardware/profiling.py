@@ -22,7 +22,7 @@ LEAST_SECONDS = 10.0
 SAMPLED_NETWORKS = 300
 MOST_MUTATIONS = 12  # evolution walks away from what ``sample`` draws
 CALIBRATION_NETWORKS = 14
-PROBE_SHARE, NETWORK_SHARE = 0.6, 0.35  # of the time; fitting takes the rest
+PROBE_SHARE, NETWORK_SHARE = 0.55, 0.3  # of the time; fitting takes the rest
 
 
 class Space(Protocol):
