@@ -41,7 +41,11 @@ def start_job(config: Config, directory: Path, narrator: Silent) -> Outcome:
     task = Task(config)
     task.check()
     table = latency_table(task, narrator)
-    facts = {"config": config.to_dict(), "latency_table": None if table is None else table.to_json()}
+    facts = {
+        "config": config.to_dict(),
+        "task": {"input_shape": list(task.input_shape), "num_classes": task.num_classes},
+        "latency_table": None if table is None else table.to_json(),
+    }
     with RunStore.create(directory / FILE_NAME, facts) as store:
         return _run(task, table, store, directory, narrator)
 
