@@ -22,6 +22,7 @@ LEAST_SECONDS = 10.0
 SAMPLED_NETWORKS = 300
 MOST_MUTATIONS = 12  # evolution walks away from what ``sample`` draws
 CALIBRATION_NETWORKS = 14
+LEAST_BURSTS = 3
 PROBE_SHARE, NETWORK_SHARE = 0.55, 0.3  # of the time; fitting takes the rest
 
 
@@ -71,7 +72,7 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
     protocol = MeasureProtocol.quick(PROBE_SHARE * seconds)
     models = [*(probe.model for probe in probes), EMPTY]
     *timed, empty = measure(models, device, protocol, _part_of(tell, "sub-layers", 0.0, PROBE_SHARE))
-    usable = _believed(probes, timed, LEAST_SUB_LAYERS // 2)
+    usable = _enough(probes, timed, LEAST_SUB_LAYERS // 2)
     draft = LatencyTable(
         space=space_name(space),
         device=device,
@@ -99,9 +100,9 @@ def _calibrated(
     chosen = _spread_over_latency(draft, archs, 1000 * NETWORK_SHARE * seconds)
     models = [LayerModel.of(arch, draft.input_shape, draft.num_classes) for arch in chosen]
     timed = measure(models, draft.device, MeasureProtocol.quick(NETWORK_SHARE * seconds), progress)
-    believed = _believed(chosen, timed, LEAST_NETWORKS)
-    summed = np.array([draft.summed(arch) for arch, _ in believed])
-    measured_ms = np.array([result.latency_ms for _, result in believed])
+    timed_well = _enough(chosen, timed, LEAST_NETWORKS)
+    summed = np.array([draft.summed(arch) for arch, _ in timed_well])
+    measured_ms = np.array([result.latency_ms for _, result in timed_well])
     calibration = calibrate(summed, measured_ms, overhead_ms, confidence)
     predicted_ms = [calibration.predict(*row) for row in summed]
     return replace(
@@ -154,15 +155,13 @@ def space_name(space: Space) -> str:
 T = TypeVar("T")
 
 
-def _believed(things: Sequence[T], timed: Sequence[Measurement], least: int) -> list[tuple[T, Measurement]]:
-    """What was measured well enough to learn from."""
-    pairs = [pair for pair in zip(things, timed, strict=True) if pair[1].verdict != "void"]
+def _enough(things: Sequence[T], timed: Sequence[Measurement], least: int) -> list[tuple[T, Measurement]]:
+    """What was timed at least thrice; a noisy figure still teaches, and rightly widens the upper bound."""
+    pairs = [pair for pair in zip(things, timed, strict=True) if len(pair[1].bursts_ms) >= LEAST_BURSTS]
     if len(pairs) < least:
-        void = next((result for result in timed if result.verdict == "void"), None)
-        why = f": {void.reason}" if void else ""
         raise ProfileFailed(
-            f"profile: only {len(pairs)} of {len(timed)} measurements can be believed, "
-            f"{least} are needed{why}. Give it more seconds, or a calmer machine"
+            f"profile: only {len(pairs)} of {len(timed)} networks could be timed {LEAST_BURSTS} times, "
+            f"{least} are needed; give it more seconds, or a calmer machine"
         )
     return pairs
 
