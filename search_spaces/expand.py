@@ -27,7 +27,7 @@ from search_spaces.layers import (
 )
 
 CACHE_SIZE = 200_000  # of results per block or sub-layer
-LAYERS_CACHE_SIZE = 2_048  # of layers themselves: many objects, read only while results are computed
+LAYERS_CACHE_SIZE = 256  # of layers themselves: many objects, read only while results are computed
 
 
 class LayerList:
@@ -45,7 +45,17 @@ class LayerList:
         self.layers.append(layer)
         return len(self.layers) - 1
 
-    def conv(self, at: int, name: str, channels: int, kernel: int = 1, *, stride: int = 1, depthwise: bool = False, bias: bool = False) -> int:  # noqa: PLR0913 - the five facts of a convolution
+    def conv(  # noqa: PLR0913 - the facts of a convolution
+        self,
+        at: int,
+        name: str,
+        channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        depthwise: bool = False,
+        bias: bool = False,
+    ) -> int:
         """A convolution, padded by (kernel - 1) // 2."""
         shape = c, h, w = self.shape(at)
         shrink = 2 * ((kernel - 1) // 2) - kernel
@@ -91,7 +101,17 @@ class LayerList:
         shape = self.shape(at)
         return self._append(Layer(name, LINEAR, (at,), shape, (classes, 1, 1), bias=True))
 
-    def conv_norm(self, at: int, name: str, channels: int, kernel: int = 1, *, stride: int = 1, depthwise: bool = False, relu: bool = True) -> int:  # noqa: PLR0913 - a convolution's facts
+    def conv_norm(  # noqa: PLR0913 - the facts of a convolution
+        self,
+        at: int,
+        name: str,
+        channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        depthwise: bool = False,
+        relu: bool = True,
+    ) -> int:
         """Convolution without bias, normalisation and, unless told otherwise, rectifier."""
         at = self.conv(at, f"{name}.conv", channels, kernel, stride=stride, depthwise=depthwise)
         at = self.norm(at, f"{name}.norm")
@@ -118,7 +138,7 @@ def _conv(block: Block, x: LayerList, first: bool) -> None:
 Unit = Callable[[LayerList, int, str, int], int]  # (layers, at, name, stride) -> position before the addition
 
 
-def _residual(x: LayerList, at: int, name: str, stride: int, unit: Unit, *, project: bool, bias: bool) -> int:  # noqa: PLR0913
+def _residual(x: LayerList, at: int, name: str, stride: int, unit: Unit, *, project: bool, bias: bool) -> int:
     """One residual unit: main path, shortcut (identity or 1x1 projection with norm), addition, ReLU."""
     main = unit(x, at, name, stride)
     shortcut = at
@@ -272,7 +292,9 @@ def check_block(block: Block, where: str = "block") -> None:
     limits["expansion"] = 1 if block.kind in NEEDS_EXPANSION else 0
     for name, least in limits.items():
         if getattr(block, name) < least:
-            raise InvalidArchitecture(f"{where}.{name}={getattr(block, name)}, expected at least {least} for {block.kind}")
+            raise InvalidArchitecture(
+                f"{where}.{name}={getattr(block, name)}, expected at least {least} for {block.kind}"
+            )
     if block.kernel % 2 == 0:
         raise InvalidArchitecture(f"{where}.kernel={block.kernel}, expected an odd number")
     if block.stride > 2:

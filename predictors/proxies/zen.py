@@ -43,7 +43,7 @@ from typing import NamedTuple
 
 from predictors.proxies.failure import ProxyFailed
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import CACHE_SIZE, SubLayer, block_inputs, expand_sub_layer, sub_layers
+from search_spaces.expand import CACHE_SIZE, SubLayer, expand_sub_layer, sub_layers
 from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, Layer, Shape, main_path
 
 GAMMA = 0.01
@@ -68,12 +68,12 @@ def zen_score(
     """
     rhos = update_fractions(gamma, momentum, repeat)
     q, total, shape = _first_q(gamma), 0.0, input_shape
-    image = True
-    for block, in_shape in block_inputs(arch, input_shape):
-        terms = _block_terms(block, in_shape, gamma if image else None, rhos)
+    image: float | None = gamma
+    for block in arch.blocks:
+        terms = _block_terms(block, shape, image, rhos)
         total += terms.log_scales
         q = _propagated(q, terms)
-        shape, image = terms.shape, False
+        shape, image = terms.shape, None
     return total + _log_delta(q, shape)
 
 
@@ -161,13 +161,9 @@ def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
         elif op in _HEAD and expected == CONV:
             break
         elif op not in _PASSED_THROUGH:
-            raise ProxyFailed(
-                f"{layer.name}: {op}, expected {expected}; Zen-Score needs conv, norm, relu in turn"
-            )
+            raise ProxyFailed(f"{layer.name}: {op}, expected {expected}; Zen-Score needs conv, norm, relu in turn")
     if expected != CONV or not convs:
-        raise ProxyFailed(
-            f"the layers end where {expected} was expected; Zen-Score needs conv, norm, relu in turn"
-        )
+        raise ProxyFailed(f"the layers end where {expected} was expected; Zen-Score needs conv, norm, relu in turn")
     return convs
 
 
@@ -199,9 +195,7 @@ def _coverage(kernel: int, stride: int, size: tuple[int, int], out_size: tuple[i
 def _inside(kernel: int, stride: int, length: int, out_length: int) -> list[float]:
     """For each tap of one axis, the fraction of output positions at which it is not on the padding."""
     shifts = range(-((kernel - 1) // 2), kernel // 2 + 1)
-    return [
-        sum(0 <= at * stride + shift < length for at in range(out_length)) / out_length for shift in shifts
-    ]
+    return [sum(0 <= at * stride + shift < length for at in range(out_length)) / out_length for shift in shifts]
 
 
 def update_fractions(gamma: float, momentum: float, repeat: int) -> tuple[float, ...]:
