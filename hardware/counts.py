@@ -13,7 +13,14 @@ from functools import lru_cache
 from math import prod
 
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import CACHE_SIZE, SubLayer, block_inputs, block_output, expand_sub_layer, sub_layers
+from search_spaces.expand import (
+    CACHE_SIZE,
+    SubLayer,
+    block_inputs,
+    block_output,
+    expand_sub_layer,
+    sub_layers,
+)
 from search_spaces.layers import ADD, INPUT, MUL, NORM, RELU, SIGMOID, Layer, Shape
 
 FLOAT_BYTES = 4

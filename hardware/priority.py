@@ -55,7 +55,7 @@ def pin(threads: int) -> None:
 
 
 def _best_mode(threads: int, on_cpu: bool) -> Mode:
-    if sys.platform == "linux" and on_cpu and _may_run_real_time():
+    if sys.platform == "linux" and on_cpu and may_run_real_time():
         return "fifo"
     try:
         os.nice(_NICENESS)
@@ -64,7 +64,8 @@ def _best_mode(threads: int, on_cpu: bool) -> Mode:
     return "nice"
 
 
-def _may_run_real_time() -> bool:
+def may_run_real_time() -> bool:
+    """Whether this process may use SCHED_FIFO; limits its real-time CPU seconds if so, for safety."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_RTTIME) if hasattr(resource, "RLIMIT_RTTIME") else (0, -1)

@@ -1,8 +1,8 @@
 """netwright: search networks under a latency budget, train, export and verify them.
 
-    from nas import search
-    run = search(data="digits", latency="0.3ms", out="runs/digits")
-    run.pareto(); run.best(latency_ms=0.2)
+from nas import search
+run = search(data="digits", latency="0.3ms", out="runs/digits")
+run.pareto(); run.best(latency_ms=0.2)
 """
 
 from __future__ import annotations
@@ -27,7 +27,18 @@ _HOMES = {
     "Success": "nas.records",
     "Run": "nas.run",
 }
-__all__ = ["Budget", "Candidate", "Config", "Constraint", "Failure", "Run", "Success", "from_pretrained", "resume", "search"]
+__all__ = [
+    "Budget",
+    "Candidate",
+    "Config",
+    "Constraint",
+    "Failure",
+    "Run",
+    "Success",
+    "from_pretrained",
+    "resume",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:

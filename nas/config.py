@@ -13,8 +13,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from nas.records import Constraint
 from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
 
-CONFIG_VERSION = 1
-
 Milliseconds = Annotated[float, BeforeValidator(parse_latency_ms), PlainSerializer(lambda v: f"{v!r}ms")]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Count = Annotated[float, BeforeValidator(parse_count)]
@@ -42,15 +40,14 @@ class Limits(_Strict):
     def constraints(self) -> tuple[Constraint, ...]:
         """The limits that are set, by metric name."""
         names = {"latency": "latency_ms", "memory": "peak_memory_bytes"}
-        return tuple(
-            Constraint(names.get(field, field), float(value)) for field, value in self if value is not None
-        )
+        return tuple(Constraint(names.get(field, field), float(value)) for field, value in self if value is not None)
 
 
 class SearchSettings(_Strict):
     """How candidates are proposed and scored."""
 
     algorithm: Literal["evolution", "random"] = "evolution"
+    niches: Literal["none", "depth"] = "depth"
     score: str = "zen"
     evaluations: Positive = 20_000
     seconds: Seconds | None = None
@@ -90,7 +87,7 @@ class EngineSettings(_Strict):
 class Config(_Strict):
     """Everything that a run depends on."""
 
-    version: Literal[1] = CONFIG_VERSION
+    version: Literal[1] = 1
     data: str = "digits"
     space: str = "auto"
     device: str = "onnxruntime"
@@ -103,6 +100,7 @@ class Config(_Strict):
     engine: EngineSettings = EngineSettings()
     train: bool = True
     train_device: str = "cpu"
+    train_threads: Positive = 1
     seed: Annotated[int, Field(ge=0)] = 0
 
     @classmethod

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from nas.protocols import Runner, Search, Store
 from nas.objective import Gates
+from nas.protocols import Runner, Search, Store
 from nas.records import Budget, Candidate, Failure, Result, Success
 
 COMMIT_SECONDS = 0.5

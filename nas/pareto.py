@@ -23,4 +23,3 @@ def pareto_front(costs: NDArray[np.float64]) -> NDArray[np.intp]:
         if not kept or not (costs[kept] <= row).all(axis=1).any():
             kept.append(int(i))
     return np.array(kept, dtype=np.intp)
-

@@ -70,7 +70,9 @@ def explain_unreachable(space: SearchSpace, gates: Gates, *, seed: int) -> str:
     for constraint in gates.constraints:
         least = tightest(space, gates, constraint.metric, seed=seed)
         if least > constraint.at_most:
-            parts.append(f"{constraint.metric} of at most {constraint.at_most:g} (the tightest it reaches is {least:.4g})")
+            parts.append(
+                f"{constraint.metric} of at most {constraint.at_most:g} (the tightest it reaches is {least:.4g})"
+            )
     if parts:
         return f"space {space.name} has no network with {' or '.join(parts)}"
     limits = ", ".join(f"{c.metric} <= {c.at_most:g}" for c in gates.constraints)

@@ -11,7 +11,8 @@ from search_spaces.arch import Architecture
 
 Metrics = Mapping[str, float]
 
-METRICS = ("score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "peak_memory_bytes")
+COUNTS = ("params", "macs", "depth", "peak_memory_bytes")  # whole numbers
+METRICS = ("score", "latency_ms", "latency_upper_ms", *COUNTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.config import Config
 from nas.pareto import pareto_front
-from nas.records import Success
+from nas.records import COUNTS, Success
 from nas.store import FILE_NAME, RunFileError, RunStore
 from search_spaces.arch import Architecture
 
@@ -59,7 +59,9 @@ class Run:
         """One row per candidate: id, parent, digest, outcome, reason and metrics, in the order of the search."""
         import pandas as pd
 
-        return pd.DataFrame(self.store.table(scored_only=scored_only))
+        table = pd.DataFrame(self.store.table(scored_only=scored_only))
+        whole = {name: "Int64" for name in (*COUNTS, "parent") if name in table}
+        return table.astype(whole)
 
     def pareto(self) -> pd.DataFrame:
         """The candidates that no other beats in both score and latency (or MACs when no latency is known).
@@ -90,13 +92,13 @@ class Run:
             values = limited_values(table, name)
             if not (values <= limit).any():
                 raise NothingFeasible(
-                    f"run {self.directory}: no candidate has {name} of at most {limit:g}; the smallest is {values.min():g}"
+                    f"run {self.directory}: none has {name} of at most {limit:g}; the smallest has {values.min():g}"
                 )
             keeps &= values <= limit
         if not keeps.any():
             raise NothingFeasible(f"run {self.directory}: no candidate keeps all of {at_most} together")
         row = table[keeps].sort_values(["score", "id"], ascending=[False, True]).iloc[0]
-        found: dict[str, Any] = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
+        found: dict[str, Any] = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.items() if pd.notna(v)}
         found["arch"] = self.architecture(int(row["id"]))
         return found
 

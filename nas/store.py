@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from nas.records import METRICS, Candidate, Failure, FailureKind, Result, Success
+from nas.records import COUNTS, METRICS, Candidate, Failure, FailureKind, Result, Success
 from search_spaces.arch import Architecture
 
 SCHEMA_VERSION = 1
@@ -38,7 +38,7 @@ _candidate = sa.Table(  # one row per candidate, in the order of the search
     sa.Column("outcome", sa.Text, nullable=False),  # "scored" or the kind of failure
     sa.Column("reason", sa.Text),
     sa.Column("violation", sa.Float),
-    *(sa.Column(name, sa.Float) for name in METRICS),
+    *(sa.Column(name, sa.Integer if name in COUNTS else sa.Float) for name in METRICS),
 )
 _event = sa.Table(  # what happened after the search: measured, trained, exported, verified
     "event",
@@ -66,9 +66,7 @@ class RunStore:
             except Timeout:
                 raise RunFileError(f"run {path}: another process is writing to it; wait or stop that one") from None
         mode = "rwc" if writable else "ro"
-        self._engine = sa.create_engine(
-            "sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool
-        )
+        self._engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool)
         self._connection = self._engine.connect()
         self._pending: list[Result] = []
 
@@ -76,7 +74,9 @@ class RunStore:
     def create(cls, path: Path, facts: dict[str, Any]) -> Self:
         """A new run file; raises RunFileError when one is there already."""
         if path.exists():
-            raise RunFileError(f"run {path}: exists already; continue it with `netwright resume`, or choose another --out")
+            raise RunFileError(
+                f"run {path}: exists already; continue it with `netwright resume`, or choose another --out"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         store = cls(path, writable=True)
         with store._guard():
@@ -104,7 +104,7 @@ class RunStore:
             yield
         except (DatabaseError, OperationalError) as error:
             raise RunFileError(
-                f"run {self.path}: not a readable run file ({str(error.orig).splitlines()[0]}); restore it from a backup"
+                f"run {self.path}: cannot be read ({str(error.orig).splitlines()[0]}); restore it from a backup"
             ) from None
 
     def fact(self, name: str) -> Any:
@@ -186,7 +186,9 @@ class RunStore:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False)
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False
+    )
     if mode != "ro":
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -207,7 +209,9 @@ def _row(result: Result) -> dict[str, Any]:
     }
     if isinstance(result, Failure):
         violation = None if result.violation == inf else result.violation
-        return row | dict(candidate.metrics) | {"outcome": result.kind, "reason": result.message, "violation": violation}
+        return (
+            row | dict(candidate.metrics) | {"outcome": result.kind, "reason": result.message, "violation": violation}
+        )
     return row | dict(result.metrics)
 
 

@@ -43,7 +43,9 @@ def load_space(name: str) -> Any:
     space = found() if isinstance(found, type) else found
     missing = [operation for operation in _OPERATIONS if not callable(getattr(space, operation, None))]
     if missing:
-        raise UnknownSpace(f"space {name!r}: {type(space).__name__} has no method {missing[0]!r}; a space needs {', '.join(_OPERATIONS)}")
+        raise UnknownSpace(
+            f"space {name!r}: {type(space).__name__} lacks {missing[0]!r}; a space needs {', '.join(_OPERATIONS)}"
+        )
     return space
 
 

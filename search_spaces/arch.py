@@ -62,9 +62,7 @@ class Block:
 
 
 _DEFAULTS = tuple((f.name, f.default) for f in fields(Block))
-_BLOCK_TYPES: dict[str, type] = {
-    f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(Block)
-}
+_BLOCK_TYPES: dict[str, type] = {f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(Block)}
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 
 
@@ -98,9 +96,7 @@ class Architecture:
     def from_dict(cls, data: Any) -> Self:
         """Read what ``to_dict`` wrote; raises InvalidArchitecture naming the offending place."""
         if not isinstance(data, dict) or not isinstance(data.get("blocks"), list):
-            raise InvalidArchitecture(
-                f'architecture: got {_shorten(data)}, expected {{"version": 1, "blocks": [...]}}'
-            )
+            raise InvalidArchitecture(f'architecture: got {_shorten(data)}, expected {{"version": 1, "blocks": [...]}}')
         if data.get("version") != SCHEMA_VERSION:
             raise InvalidArchitecture(
                 f"architecture: schema version {data.get('version')!r}, this release reads {SCHEMA_VERSION}"
@@ -120,7 +116,9 @@ class Architecture:
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InvalidArchitecture(f"architecture JSON, line {error.lineno} column {error.colno}: {error.msg}") from None
+            raise InvalidArchitecture(
+                f"architecture JSON, line {error.lineno} column {error.colno}: {error.msg}"
+            ) from None
         return cls.from_dict(data)
 
 

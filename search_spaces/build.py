@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -153,5 +154,5 @@ def _stage_ends(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Positions of the block outputs after which the resolution falls, and of the last block output."""
     following = [*(layer.block for layer in layers[1:]), None]
     outputs = [at for at, layer in enumerate(layers) if layer.block >= 0 and following[at] != layer.block]
-    ends = [a for a, b in zip(outputs, outputs[1:], strict=False) if layers[b].shape[1:] != layers[a].shape[1:]]
+    ends = [a for a, b in pairwise(outputs) if layers[b].shape[1:] != layers[a].shape[1:]]
     return (*ends, *outputs[-1:])

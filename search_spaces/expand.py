@@ -138,7 +138,9 @@ def _conv(block: Block, x: LayerList, first: bool) -> None:
 Unit = Callable[[LayerList, int, str, int], int]  # (layers, at, name, stride) -> position before the addition
 
 
-def _residual(x: LayerList, at: int, name: str, stride: int, unit: Unit, *, project: bool, bias: bool) -> int:
+def _residual(  # noqa: PLR0913 - where, what, and the kind of its shortcut
+    x: LayerList, at: int, name: str, stride: int, unit: Unit, *, project: bool, bias: bool
+) -> int:
     """One residual unit: main path, shortcut (identity or 1x1 projection with norm), addition, ReLU."""
     main = unit(x, at, name, stride)
     shortcut = at

@@ -101,7 +101,7 @@ def read_structure(text: str, *, se: bool = False) -> tuple[Architecture, int]:
         (cin, block), used = _conv_norm_relu(calls, at) if call.name == "ConvKX" else (_read_block(call), 1)
         if channels is not None and cin != channels:
             raise InvalidArchitecture(
-                f"structure string, column {call.column}: {call.name} takes {cin} channels, the block before gives {channels}"
+                f"structure string, column {call.column}: {call.name} takes {cin} channels, but gets {channels}"
             )
         check_block(block, f"structure string, column {call.column}: {call.name}")
         first, channels = (cin if first is None else first), block.channels
@@ -117,7 +117,9 @@ def _calls(text: str) -> Iterator[_Call]:
     while at < len(text):
         match = _CALL.match(text, at)
         if match is None:
-            raise InvalidArchitecture(f"structure string, column {at + 1}: {text[at : at + 24]!r}, expected Class(numbers)")
+            raise InvalidArchitecture(
+                f"structure string, column {at + 1}: {text[at : at + 24]!r}, expected Class(numbers)"
+            )
         column = match.start(1) + 1
         numbers = match[2].rsplit("|", 1)[-1]
         try:
@@ -127,7 +129,9 @@ def _calls(text: str) -> Iterator[_Call]:
                 f"structure string, column {column}: {match[1]}({match[2]}), expected numbers between the brackets"
             ) from None
         if not all(abs(a) < 1e9 for a in args):
-            raise InvalidArchitecture(f"structure string, column {column}: {match[1]}({match[2]}), a number is too large")
+            raise InvalidArchitecture(
+                f"structure string, column {column}: {match[1]}({match[2]}), a number is too large"
+            )
         yield _Call(match[1], args, column)
         at = match.end()
 
@@ -137,7 +141,9 @@ def _read_block(call: _Call) -> Parsed:
         match = pattern.fullmatch(call.name)
         if match:
             return read(match, call)
-    raise InvalidArchitecture(f"structure string, column {call.column}: unknown class {call.name!r}, expected {_EXPECTED}")
+    raise InvalidArchitecture(
+        f"structure string, column {call.column}: unknown class {call.name!r}, expected {_EXPECTED}"
+    )
 
 
 def _conv_norm_relu(calls: list[_Call], at: int) -> tuple[Parsed, int]:

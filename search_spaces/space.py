@@ -82,9 +82,7 @@ class GridSpace(ABC):
     def encode(self, arch: Architecture) -> NDArray[np.float64]:
         """(n_knobs,) position of every choice, scaled to 0..1."""
         values = self.values_of(arch)
-        return np.array(
-            [knob.choices.index(values[knob.name]) / max(1, len(knob.choices) - 1) for knob in self.knobs]
-        )
+        return np.array([knob.choices.index(values[knob.name]) / max(1, len(knob.choices) - 1) for knob in self.knobs])
 
 
 def _other_choice(knob: Knob, value: Value, rng: np.random.Generator) -> Value:

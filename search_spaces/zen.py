@@ -105,7 +105,9 @@ class ZenSpace:
             raise InvalidArchitecture(f"{self.name}: {len(blocks)} blocks, expected at least {len(self.seed.blocks)}")
         for at, fixed in ((0, first), (-1, last)):
             if replace(blocks[at], channels=fixed.channels) != fixed:
-                raise InvalidArchitecture(f"{self.name}: blocks[{at}] is {blocks[at]}, expected {fixed} but for its width")
+                raise InvalidArchitecture(
+                    f"{self.name}: blocks[{at}] is {blocks[at]}, expected {fixed} but for its width"
+                )
         for i, block in enumerate(blocks):
             self._validate_block(i, block, edge=i in (0, len(blocks) - 1))
         strides, expected = ([b.stride for b in bs if b.stride > 1] for bs in (blocks[1:-1], body))
@@ -118,14 +120,16 @@ class ZenSpace:
         where = f"{self.name}: blocks[{i}]"
         check_block(block, where)
         if not edge and (block.kind, block.kernel) not in self.kinds:
-            raise InvalidArchitecture(f"{where} is {block.kind} with kernel {block.kernel}, expected one of {self.kinds}")
+            raise InvalidArchitecture(
+                f"{where} is {block.kind} with kernel {block.kernel}, expected one of {self.kinds}"
+            )
         if block.channels % 8 or block.inner % 8 or max(block.channels, block.inner) > MAX_CHANNELS:
             raise InvalidArchitecture(
                 f"{where}: widths {block.channels} and {block.inner}, expected multiples of 8 up to {MAX_CHANNELS}"
             )
 
     def encode(self, arch: Architecture) -> NDArray[np.float64]:
-        """(2 + 6 * stages,) log2 width of stem and head; per resolution: blocks, depth, log2 widths, kernel, share of BL."""
+        """(2 + 6 * stages,) log2 widths of stem and head; per resolution: blocks, depth, mean widths, kernel, kind."""
         features = [np.log2(arch.blocks[0].channels), np.log2(arch.blocks[-1].channels)]
         for stage in range(self.stages):
             body = arch.blocks[_stage_start(arch, stage) : _stage_start(arch, stage + 1)]
@@ -134,10 +138,12 @@ class ZenSpace:
                 features += [0.0] * 6
                 continue
             weights = np.array([block.depth for block in blocks], dtype=np.float64)
-            rows = [
-                (np.log2(b.channels), np.log2(b.inner), b.kernel, b.kind == self.kinds[0][0]) for b in blocks
+            rows = [(np.log2(b.channels), np.log2(b.inner), b.kernel, b.kind == self.kinds[0][0]) for b in blocks]
+            features += [
+                len(blocks),
+                weights.sum(),
+                *np.average(np.array(rows, dtype=np.float64), axis=0, weights=weights),
             ]
-            features += [len(blocks), weights.sum(), *np.average(np.array(rows, dtype=np.float64), axis=0, weights=weights)]
         return np.array(features, dtype=np.float64)
 
 

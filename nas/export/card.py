@@ -91,9 +91,7 @@ def _title(task: ImageTask, arch: Architecture) -> str:
     return f"{task.name} classifier {arch.digest[:8]}"
 
 
-def _header(
-    arch: Architecture, task: ImageTask, facts: CardFacts, latency: LatencyEvidence | None
-) -> dict[str, Any]:
+def _header(arch: Architecture, task: ImageTask, facts: CardFacts, latency: LatencyEvidence | None) -> dict[str, Any]:
     metrics: list[dict[str, Any]] = [
         {
             "type": "accuracy",

@@ -31,9 +31,7 @@ def write_onnx(model: Network, path: Path, input_shape: Shape, *, batch: int | N
         if tensor.is_floating_point()
     }
     if input_shape[0] != model.in_channels:
-        raise ExportFailed(
-            f"ONNX: input shape {input_shape}, the network takes {model.in_channels} channel(s)"
-        )
+        raise ExportFailed(f"ONNX: input shape {input_shape}, the network takes {model.in_channels} channel(s)")
     try:
         layers = expand(model.arch, input_shape, model.num_classes)
         proto = onnx_model(layers, weights, input_shape, batch=batch)

@@ -73,9 +73,7 @@ def check_parity(
     expected = np.concatenate([_torch_logits(model, batch) for batch in images])
     actual = np.concatenate([_onnx_logits(session, onnx_path, batch) for batch in images])
     if actual.shape != expected.shape:
-        raise ParityFailed(
-            f"{onnx_path}: outputs of shape {actual.shape}, the network gives {expected.shape}"
-        )
+        raise ParityFailed(f"{onnx_path}: outputs of shape {actual.shape}, the network gives {expected.shape}")
     report = _compare(actual.astype(np.float64), expected.astype(np.float64))
     if not report.max_rel_error <= tolerance:
         raise ParityFailed(
@@ -108,9 +106,7 @@ def _torch_logits(model: nn.Module, images: NDArray[np.float32]) -> NDArray[np.f
     return result
 
 
-def _onnx_logits(
-    session: onnxruntime.InferenceSession, path: Path, images: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _onnx_logits(session: onnxruntime.InferenceSession, path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
     except _ORT_ERRORS as error:
@@ -122,9 +118,7 @@ def _compare(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> Pari
     error = np.abs(actual - expected)
     scale = np.maximum(np.abs(expected).max(axis=1), np.finfo(np.float32).tiny)
     agree = (actual.argmax(axis=1) == expected.argmax(axis=1)).mean()
-    return ParityReport(
-        float(error.max()), float((error.max(axis=1) / scale).max()), float(agree), len(expected)
-    )
+    return ParityReport(float(error.max()), float((error.max(axis=1) / scale).max()), float(agree), len(expected))
 
 
 def _first_line(error: Exception) -> str:

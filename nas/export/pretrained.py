@@ -127,9 +127,7 @@ def load_config(directory: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidPretrained(
-            f"{path}: cannot be read ({error.strerror}); expected a folder of an export"
-        ) from None
+        raise InvalidPretrained(f"{path}: cannot be read ({error.strerror}); expected a folder of an export") from None
     except ValueError as error:
         raise InvalidPretrained(f"{path}: not JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
@@ -140,9 +138,7 @@ def load_config(directory: Path) -> dict[str, Any]:
         )
     for name, kind in _CONFIG_TYPES.items():
         if not isinstance(config.get(name), kind):
-            raise InvalidPretrained(
-                f"{path}: {name}={config.get(name)!r}, expected a value of type {kind.__name__}"
-            )
+            raise InvalidPretrained(f"{path}: {name}={config.get(name)!r}, expected a value of type {kind.__name__}")
     return config
 
 
@@ -177,13 +173,9 @@ _CONFIG_TYPES: dict[str, type] = {
 
 def _check_fits(directory: Path, model: Network, task: ImageTask) -> None:
     if len(task.classes) != model.num_classes:
-        raise ExportFailed(
-            f"the network has {model.num_classes} outputs, the task {len(task.classes)} classes"
-        )
+        raise ExportFailed(f"the network has {model.num_classes} outputs, the task {len(task.classes)} classes")
     if task.input_shape[0] != model.in_channels:
-        raise ExportFailed(
-            f"the network takes {model.in_channels} channel(s), the task has {task.input_shape[0]}"
-        )
+        raise ExportFailed(f"the network takes {model.in_channels} channel(s), the task has {task.input_shape[0]}")
     if directory.exists() and not directory.is_dir():
         raise ExportFailed(f"{directory}: is a file, expected a folder; choose another name")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / CONFIG).is_file():
@@ -194,9 +186,7 @@ def _write_network(staging: Path, model: Network, task: ImageTask) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
     if broken is not None:
-        raise ExportFailed(
-            f"weights: {broken} holds NaN or infinite values; train again with a lower learning rate"
-        )
+        raise ExportFailed(f"weights: {broken} holds NaN or infinite values; train again with a lower learning rate")
     save_file(weights, staging / WEIGHTS, metadata={"format": "pt"})
     facts = asdict(task)
     config = {
@@ -223,16 +213,12 @@ def _load_weights(path: Path, sha256: str, network: Network) -> dict[str, torch.
     except SafetensorError as error:
         raise InvalidPretrained(f"{path}: not a safetensors file ({error})") from None
     if found != sha256:
-        raise InvalidPretrained(
-            f"{path}: SHA-256 is {found[:12]}…, the configuration states {sha256[:12]}…; damaged"
-        )
+        raise InvalidPretrained(f"{path}: SHA-256 is {found[:12]}…, the configuration states {sha256[:12]}…; damaged")
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     actual = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if actual != expected:
         name = sorted(set(actual.items()) ^ set(expected.items()))[0][0]
-        raise InvalidPretrained(
-            f"{path}: {name} is {actual.get(name)}, the architecture asks for {expected.get(name)}"
-        )
+        raise InvalidPretrained(f"{path}: {name} is {actual.get(name)}, the architecture asks for {expected.get(name)}")
     return weights
 
 

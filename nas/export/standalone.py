@@ -212,9 +212,7 @@ _JOINED = {
 def _statements(layers: Sequence[Layer]) -> Iterator[Line]:
     """The forward pass, one line for a convolution with its norm and activation; free names are reused."""
     last_use, joined = _last_uses(layers)
-    text = {
-        INPUT: "x"
-    }  # position -> variable name, or the expression of a layer that joins its reader's line
+    text = {INPUT: "x"}  # position -> variable name, or the expression of a layer that joins its reader's line
     for at, layer in enumerate(layers):
         expression = _EXPRESSIONS[layer.op](layer, [text[i] for i in layer.inputs])
         if at in joined:

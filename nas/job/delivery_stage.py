@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hardware.device import Device
-from hardware.measure import LayerModel, MeasureProtocol, Measurement, Model, OnnxFile, measure
+from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile, measure
 from nas.export.card import CardFacts, LatencyEvidence
 from nas.export.pretrained import save_pretrained
 from nas.job.finalists_stage import Finalist
@@ -16,6 +16,7 @@ from nas.narrator import Silent
 from nas.store import RunStore
 from nas.train.entrant import build_network, entrant_seed
 from nas.train.evaluate import Evaluation, evaluate_test
+from nas.train.finalists import threads
 from nas.train.fit import EpochReport, fit
 from nas.train.recipe import Recipe
 from search_spaces.build import Network
@@ -47,20 +48,25 @@ def train_winner(task: Task, winner: Finalist, store: RunStore, folder: Path, na
             report.epoch / recipe.epochs,
         )
 
-    report = fit(
-        network, task.dataset, recipe, seed=seed, device=task.config.train_device,
-        checkpoint=folder / "winner.pt", on_epoch=on_epoch,
-    )  # fmt: skip
+    with threads(task.config.train_threads):
+        report = fit(
+            network, task.dataset, recipe, seed=seed, device=task.config.train_device,
+            checkpoint=folder / "winner.pt", on_epoch=on_epoch,
+        )  # fmt: skip
     narrator.done()
     last = report.curve[-1]
     validation = Evaluation(last.validation_top1, last.validation_loss, len(task.dataset.validation))
     test = evaluate_test(network, task.dataset, device=task.config.train_device)
     store.record("test", {**asdict(test), "standard_error": test.standard_error})
-    narrator.say(f"trained {recipe.epochs} epochs: test top-1 {test.top1:.4f} ± {test.standard_error:.4f} (n = {test.n})")
+    narrator.say(
+        f"trained {recipe.epochs} epochs: test top-1 {test.top1:.4f} ± {test.standard_error:.4f} (n = {test.n})"
+    )
     return Trained(network, validation, test)
 
 
-def deliver(task: Task, winner: Finalist, trained: Trained, directory: Path, store: RunStore, narrator: Silent) -> dict[str, Any]:  # noqa: PLR0913, E501
+def deliver(
+    task: Task, winner: Finalist, trained: Trained, directory: Path, store: RunStore, narrator: Silent
+) -> dict[str, Any]:
     """Write every artefact and hold the exported file against the budget, by measurement.
 
     Returns: what is also recorded: "verdict", "sentence", "measurement", "parity", "files".
@@ -162,4 +168,3 @@ def evidence(measurement: Measurement, task: Task) -> LatencyEvidence:
         verdict=measurement.verdict,
         budget_ms=task.latency_budget_ms,
     )
-

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
-from hardware.measure import LayerModel, MeasureProtocol, Measurement, measure
+import numpy as np
+
+from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.run import NothingFeasible
 from nas.store import RunStore
 from nas.train.finalists import FinalistResult, train_finalists
+from nas.train.fit import EpochReport
 from nas.train.recipe import Recipe
 from search_spaces.arch import Architecture
 
 ROUNDS = 3
+MOST_RANKED = 200  # designs read back from the run file
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
     Raises: NothingFeasible: every measured candidate is over the budget; the message names the fastest.
     """
     budget = task.latency_budget_ms
-    ranked = _ranked(store)
+    ranked = _ranked(task, store)
     if budget is None:
         return ranked[: task.config.finalists.trained]
     measured = {event["id"]: event for event in store.events("measured")}
@@ -69,19 +75,36 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
     return within[: task.config.finalists.trained]
 
 
-def _ranked(store: RunStore) -> list[Finalist]:
-    rows = sorted(store.table(), key=lambda row: (-row["score"], row["id"]))[: 64 * ROUNDS]
+def _ranked(task: Task, store: RunStore) -> list[Finalist]:
+    """Candidates in the order in which they deserve to be finalists.
+
+    By score; when the search kept niches of depth, the best of evenly spaced depths take turns, so that the short
+    trainings decide between shallow and deep, which the score cannot.
+    """
+    rows = sorted(store.table(), key=lambda row: (-row["score"], row["id"]))
+    settings = task.config.search
+    if settings.algorithm == "evolution" and settings.niches == "depth":
+        rows = _take_turns(rows, task.config.finalists.trained)
     return [
-        Finalist(row["id"], store.result(row["id"]).candidate.arch, row["score"], row["latency_ms"]) for row in rows
+        Finalist(row["id"], store.result(row["id"]).candidate.arch, row["score"], row["latency_ms"])
+        for row in rows[:MOST_RANKED]
     ]
 
 
-def _correction(measured: dict[int, dict[str, object]]) -> float:
+def _take_turns(rows: Sequence[dict[str, Any]], places: int) -> list[dict[str, Any]]:
+    """The best row of each of so many evenly spaced depths, then the second best of each, and so on."""
+    by_depth: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_depth.setdefault(row["depth"], []).append(row)
+    depths = sorted(by_depth)
+    at = np.unique(np.linspace(0, len(depths) - 1, places).round().astype(int))
+    turns = zip_longest(*(by_depth[depths[i]] for i in reversed(at)))
+    return [row for turn in turns for row in turn if row is not None]
+
+
+def _correction(measured: dict[int, dict[str, Any]]) -> float:
     """Measured over predicted latency of what was measured so far; 1 before."""
-    ratios = sorted(
-        event["measurement"]["high_ms"] / event["predicted_ms"]  # type: ignore[index]
-        for event in measured.values()
-    )
+    ratios = sorted(event["measurement"]["high_ms"] / event["predicted_ms"] for event in measured.values())
     return float(ratios[len(ratios) // 2]) if ratios else 1.0
 
 
@@ -121,12 +144,9 @@ def race(task: Task, finalists: Sequence[Finalist], store: RunStore, folder: Pat
 
 def _train(task: Task, finalists: Sequence[Finalist], folder: Path, narrator: Silent) -> list[FinalistResult]:
     epochs = task.config.finalists.epochs
-    reports = 0
 
-    def on_epoch(candidate: int, report: object) -> None:
-        nonlocal reports
-        reports += 1
-        narrator.update(f"finalists: candidate {candidate}, {report.epoch} epochs, top-1 {report.validation_top1:.3f}")  # type: ignore[attr-defined]
+    def on_epoch(candidate: int, report: EpochReport) -> None:
+        narrator.update(f"finalists: candidate {candidate}, {report.epoch} epochs, top-1 {report.validation_top1:.3f}")
 
     results = train_finalists(
         finalists,

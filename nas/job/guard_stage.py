@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware.measure import LayerModel, MeasureProtocol, Measurement, measure
+from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
 from nas.job.baselines import (
     Baseline,
     largest_feasible,
@@ -37,7 +37,9 @@ class _Entry:
     arch: Architecture
 
 
-def guard(task: Task, winner: Finalist, gates: Gates, store: RunStore, folder: Path, narrator: Silent) -> dict[str, Any] | None:  # noqa: PLR0913, E501
+def guard(
+    task: Task, winner: Finalist, gates: Gates, store: RunStore, folder: Path, narrator: Silent
+) -> dict[str, Any] | None:
     """Train the winner and every baseline with the same recipe and seeds; returns what the report shows.
 
     Returns: None when it is turned off or no latency is known; else ``{"latency_ms", "rows": [{"name", "latency_ms",
@@ -146,9 +148,10 @@ def _verdict(rows: Sequence[dict[str, Any]]) -> str:
     ours, theirs = np.array(searched["top1"]), np.array(best["top1"])
     gain = 100 * float(ours.mean() - theirs.mean())
     spread = 100 * float(np.sqrt(_variance(ours) / len(ours) + _variance(theirs) / len(theirs)))
-    text = f"{gain:+.2f} points against the best baseline ({best['name']}) at equal latency, standard error {spread:.2f}"
+    text = f"{gain:+.2f} points against the best baseline ({best['name']}) at equal latency"
     if min(len(ours), len(theirs)) < 2:
-        return f"{text.split(', standard')[0]}; one seed, so no spread: not a conclusion"
+        return f"{text}; one seed, so no spread: not a conclusion"
+    text += f", standard error {spread:.2f}"
     if gain > 2 * spread:
         return f"the search helped: {text}"
     if gain < -2 * spread:

@@ -75,7 +75,9 @@ def _run(task: Task, table: LatencyTable | None, store: RunStore, directory: Pat
     return Outcome(summary, MISSED if summary["verdict"] in UNPROVEN else 0)
 
 
-def _stages(task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent) -> dict[str, Any]:
+def _stages(
+    task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent
+) -> dict[str, Any]:
     gates = task.gates(table)
     run_search(task, gates, store, narrator)
     work = directory / WORK

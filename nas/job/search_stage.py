@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from nas.job.task import Task
@@ -43,6 +43,7 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> P
         raise NothingFeasible(explain_unreachable(task.space, gates, seed=task.config.seed))
     runner = choose_runner(task, narrator)
     budget = Budget(settings.evaluations, settings.seconds)
+    replayed = sum(store.outcomes().values())
     loop = SearchLoop(make_search(task), runner, store, gates, budget, on_progress=_teller(task, narrator))
     try:
         with _stop_on_interrupt(loop.stop) as interrupted:
@@ -50,11 +51,15 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> P
     finally:
         runner.close()
         narrator.done()
+    if progress.asked > replayed:
+        store.record("searched", {"candidates": progress.asked - replayed, "seconds": progress.seconds})
     narrator.say(f"search: {describe(progress)}")
     if interrupted:
         raise Interrupted("interrupted; everything so far is in the run file")
     if progress.scored == 0:
-        raise NothingFeasible(f"search: none of {progress.asked} candidates keeps the constraints; raise search.evaluations")
+        raise NothingFeasible(
+            f"search: none of {progress.asked} candidates keeps the constraints; raise search.evaluations"
+        )
     return progress
 
 
@@ -64,7 +69,11 @@ def make_search(task: Task) -> Search:
     if settings.algorithm == "random":
         return RandomSearch(task.space, seed=task.config.seed, lookahead=settings.lookahead)
     return Evolution(
-        task.space, seed=task.config.seed, population=settings.population, lookahead=settings.lookahead
+        task.space,
+        seed=task.config.seed,
+        population=settings.population,
+        niches=settings.niches,
+        lookahead=settings.lookahead,
     )
 
 
@@ -100,10 +109,8 @@ def _seconds_each(task: Task, objective: Objective) -> float:
     seconds = []
     for i in range(PROBES):
         started = time.perf_counter()
-        try:
+        with suppress(ValueError, RuntimeError, ArithmeticError):
             scorer(arch, candidate_seed(0, i))
-        except (ValueError, RuntimeError, ArithmeticError):
-            pass
         seconds.append(time.perf_counter() - started)
         arch = task.space.mutate(arch, rng)
     return float(np.median(seconds))

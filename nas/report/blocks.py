@@ -36,9 +36,7 @@ class BlockRow:
     latency_ms: float | None
 
 
-def block_rows(
-    arch: Architecture, input_shape: Shape, num_classes: int, table: LatencyTable | None
-) -> list[BlockRow]:
+def block_rows(arch: Architecture, input_shape: Shape, num_classes: int, table: LatencyTable | None) -> list[BlockRow]:
     """The blocks in order, then the classifier; latencies sum to the predicted mean of the network."""
     shares = None if table is None else table.blocks_ms(arch)
     rows = []
@@ -52,7 +50,7 @@ def block_rows(
     return [
         *rows,
         _row(
-            ("classifier", f"mean over positions, {num_classes} classes"),
+            ("classifier", f"{num_classes} classes"),
             1,
             shape,
             head_layers(shape, num_classes),
@@ -61,9 +59,7 @@ def block_rows(
     ]
 
 
-def _row(
-    names: tuple[str, str], depth: int, in_shape: Shape, layers: tuple[Layer, ...], ms: float | None
-) -> BlockRow:
+def _row(names: tuple[str, str], depth: int, in_shape: Shape, layers: tuple[Layer, ...], ms: float | None) -> BlockRow:
     return BlockRow(
         names[0],
         names[1],

@@ -146,9 +146,7 @@ def gather(run: Run) -> Facts:
         chosen=chosen,
         finalists=_finalists(run, candidates),
         epochs=tuple(
-            sorted(
-                {event["epoch"]: event for event in run.events("epoch")}.values(), key=lambda e: e["epoch"]
-            )
+            sorted({event["epoch"]: event for event in run.events("epoch")}.values(), key=lambda e: e["epoch"])
         ),
         test=_last(run, "test"),
         verified=verified,

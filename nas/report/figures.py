@@ -26,7 +26,7 @@ def si(value: float | None, unit: str = "") -> str:
     for size, prefix in _PREFIXES:
         if abs(value) >= size * 0.9995:
             return f"{digits(value / size)} {prefix}{unit}"
-    return f"{digits(value)} {unit}".rstrip()
+    return f"{value:g} {unit}".rstrip() if value == int(value) else f"{digits(value)} {unit}".rstrip()
 
 
 def count(value: float | None) -> str:

@@ -67,7 +67,7 @@ def axes(area: Area, x: Axis | None, y: Axis | None) -> Markup:
                 line((area.left, at), (area.right, at), "grid"),
                 text(area.left - 8, at + 4, label, "tick", "end"),
             ]
-        parts.append(text(area.left, area.top - 12, y.title, "axis"))
+        parts.append(text(area.left, area.top - 14, y.title, "axis") if y.title else Markup())
     if x is not None:
         parts.append(line((area.left, area.bottom), (area.right, area.bottom), "base"))
         for tick, label in _marks(x):
@@ -88,13 +88,20 @@ def whole_ticks(ticks: Sequence[float]) -> list[str]:
     return [f"{tick:,.0f}" if tick == int(tick) else "" for tick in ticks]
 
 
-def budget_line(area: Area, x: Scale, budget: float, label: str) -> Markup:
-    """The limit as a vertical line with its label at the top, on the side that has room."""
+def heading(area: Area, title: str, *said: tuple[str, str]) -> Markup:
+    """The title of a chart followed by what its lines end at: (text, class) each, in the line's colour."""
+    words = [element("tspan", text_, class_=class_, dx=9) for text_, class_ in said]
+    return element("text", element("tspan", title, class_="axis"), *words, x=area.left, y=area.top - 14)
+
+
+def budget_line(area: Area, x: Scale, budget: float, label: str, *, low: bool = False) -> Markup:
+    """The limit as a vertical line, its label on the side that has room, at the top or ``low`` down."""
     at = x(budget)
     left = at > (area.left + area.right) / 2
+    height = area.bottom - 10 if low else area.top + 10
     return group(
         line((at, area.top), (at, area.bottom), "budget"),
-        text(at - 6 if left else at + 6, area.top + 10, label, "budget-label", "end" if left else None),
+        text(at - 6 if left else at + 6, height, label, "budget-label", "end" if left else None),
     )
 
 
@@ -106,9 +113,7 @@ def interval(y: float, x: Scale, low: float, high: float, class_: str) -> Markup
 def diamond(at: Point, radius: float, class_: str, tip: str = "") -> Markup:
     """A mark that stands out without colour."""
     x, y = at
-    points = (
-        f"{x:.2f},{y - radius:.2f} {x + radius:.2f},{y:.2f} {x:.2f},{y + radius:.2f} {x - radius:.2f},{y:.2f}"
-    )
+    points = f"{x:.2f},{y - radius:.2f} {x + radius:.2f},{y:.2f} {x:.2f},{y + radius:.2f} {x - radius:.2f},{y:.2f}"
     return element("polygon", *tips(tip), points=points, class_=class_)
 
 

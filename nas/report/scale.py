@@ -73,9 +73,7 @@ def fit_scale(
         half = abs(low) / 10 or 1.0
         low, high = (low, high + 2 * half) if zero else (low - half, high + half)
     room = pad * (high - low)
-    return Scale(
-        low if zero and low == 0 else low - room, high if zero and high == 0 else high + room, *pixels
-    )
+    return Scale(low if zero and low == 0 else low - room, high if zero and high == 0 else high + room, *pixels)
 
 
 def linear_ticks(low: float, high: float, count: int) -> tuple[float, ...]:

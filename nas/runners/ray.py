@@ -63,7 +63,9 @@ class RayRunner:
         except ray.exceptions.RayActorError as error:
             self.close()
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-            raise RayUnavailable(f"Ray workers cannot start: {reason}; is netwright installed where they run?") from None
+            raise RayUnavailable(
+                f"Ray workers cannot start: {reason}; is netwright installed where they run?"
+            ) from None
 
     def _start(self) -> Any:
         actor = self._ray.remote(ScoringWorker).options(

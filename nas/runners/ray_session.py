@@ -80,9 +80,7 @@ def _connect(address: str | None, workers: int | None, folder: Path) -> None:
         ray.init(address=address or "local", **options)
     except (OSError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
         ray.shutdown()
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"at {address} cannot be reached" if address else "does not start here"
         raise RayUnavailable(f"Ray {where}: {reason}; the serial engine does the same work") from None
 

@@ -1,9 +1,13 @@
-"""Evolution of Zen-NAS: mutate a random member, insert, drop the worst."""
+"""Evolution of Zen-NAS: mutate a random member, insert, drop the worst; optionally side by side at every depth."""
 
 from __future__ import annotations
 
 import bisect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
+from typing import Literal
 
 import numpy as np
 
@@ -12,61 +16,112 @@ from nas.records import Candidate, Result, Success
 from nas.search.ordered import OrderedSearch, violation_of
 from search_spaces.arch import Architecture
 
-Key = tuple[float, float, int]  # violation, minus score, id: the smallest is the best
+Niches = Literal["none", "depth"]
+ENOUGH = 16  # feasible members from which on no infeasible one is a parent
+NICHE_SHARE = 32  # a niche holds this part of the population
+DEPTHS_KEPT_APART = 8  # deeper networks share niches in steps of 2 ** (1 / 4)
+
+
+@dataclass
+class Members:
+    """The best of one niche: sorted by (cost, id), the cheapest first, at most ``size``."""
+
+    size: int
+    keys: list[tuple[float, int]] = field(default_factory=list)
+    candidates: dict[int, Candidate] = field(default_factory=dict)
+
+    def insert(self, cost: float, candidate: Candidate) -> None:
+        """Add a candidate and drop the worst if there are too many."""
+        bisect.insort(self.keys, (cost, candidate.id))
+        self.candidates[candidate.id] = candidate
+        if len(self.keys) > self.size:
+            del self.candidates[self.keys.pop()[1]]
+
+    def draw(self, rng: np.random.Generator) -> Candidate:
+        """A member, uniformly."""
+        return self.candidates[self.keys[rng.integers(len(self.keys))][1]]
 
 
 class Evolution(OrderedSearch):
     """Steady-state evolution under hard constraints.
 
-    The population is ordered by constraint domination: a candidate within the constraints beats any outside,
-    two within compare by score, two outside by how much they violate. So a search that starts outside the
-    constraints walks in, and once the population is full of feasible networks no other survives.
+    A candidate outside the constraints has no score and can only be a parent while fewer than 16 candidates keep
+    them, the least violating first; so a search that starts outside walks in.
 
-    Source: Lin et al. 2021 (Zen-NAS, arXiv 2102.01063), algorithm 1: parents uniform at random, no crossover,
-    the worst is removed. Deviations: duplicates are mutated again, infeasible ones may be parents until enough
-    feasible ones exist, and results are applied ``lookahead`` candidates late (see OrderedSearch).
+    With ``niches="depth"`` the population is split by depth, and a parent is drawn from a random niche: the result is
+    the best-scoring network of every depth, instead of one family of near-equal and ever deeper ones. Zen-Score grows
+    with depth almost by definition, accuracy does not; short trainings can then choose the depth.
+
+    Source: Lin et al. 2021 (Zen-NAS, arXiv 2102.01063), algorithm 1: parents uniform at random, no crossover, the
+    worst is removed. Deviations: duplicates are mutated again, infeasible parents as above, results are applied
+    ``lookahead`` candidates late (see OrderedSearch), and the niches (off: as published).
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int, population: int = 512, initial: int = 64, lookahead: int = 256) -> None:  # noqa: PLR0913, E501
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        population: int = 512,
+        niches: Niches = "none",
+        initial: int = 64,
+        lookahead: int = 256,
+    ) -> None:
         """Set up an empty population.
 
         Args:
             space: where to search; a space with a ``seed`` architecture starts there, others by sampling.
             seed: of all randomness.
-            population: members kept.
+            population: members kept; a niche of depth holds 1/32 of them.
+            niches: "none" or "depth".
             initial: candidates sampled before mutation starts, in a space without a seed architecture.
             lookahead: see OrderedSearch.
         """
         super().__init__(space, seed=seed, lookahead=lookahead)
         if population < 1:
             raise ValueError(f"population={population}, expected at least 1")
-        self.population = population
+        self.niches = niches
+        self.niche_size = population if niches == "none" else math.ceil(population / NICHE_SHARE)
         self.start: Architecture | None = getattr(space, "seed", None)
         self.initial = 1 if self.start is not None else initial
-        self._keys: list[Key] = []
-        self._members: dict[int, Candidate] = {}
+        self._inside: dict[int, Members] = {}
+        self._order: list[int] = []  # niches in order of first appearance
+        self._outside = Members(ENOUGH)
+        self._feasible = 0
 
     def _propose(self, index: int, rng: np.random.Generator) -> tuple[Architecture, int | None]:
-        if self.start is not None and index == 0:
-            return self.start, None
-        if not self._keys:
-            if self.start is None or index < self.initial:
-                return self.space.sample(rng), None
-            return self.space.mutate(self.start, rng), 0
         if index < self.initial:
-            return self.space.sample(rng), None
-        parent = self._members[self._keys[rng.integers(len(self._keys))][2]]
-        return self.space.mutate(parent.arch, rng), parent.id
+            return (self.start, None) if self.start is not None else (self.space.sample(rng), None)
+        parent = self._parent(rng)
+        if parent is not None:
+            return self.space.mutate(parent.arch, rng), parent.id
+        if self.start is not None:
+            return self.space.mutate(self.start, rng), 0
+        return self.space.sample(rng), None
+
+    def _parent(self, rng: np.random.Generator) -> Candidate | None:
+        if self._outside.keys and self._feasible < ENOUGH and rng.random() * ENOUGH >= self._feasible:
+            return self._outside.draw(rng)
+        if not self._order:
+            return None
+        return self._inside[self._order[rng.integers(len(self._order))]].draw(rng)
 
     def _apply(self, result: Result) -> None:
         violation = violation_of(result)
-        if violation == inf:  # a duplicate, an invalid design or a crash teaches nothing
-            return
-        score = result.metrics["score"] if isinstance(result, Success) else 0.0
-        key = (violation, -score, result.candidate.id)
-        if len(self._keys) >= self.population and key > self._keys[-1]:
-            return
-        bisect.insort(self._keys, key)
-        self._members[result.candidate.id] = result.candidate
-        if len(self._keys) > self.population:
-            del self._members[self._keys.pop()[2]]
+        if isinstance(result, Success):
+            self._feasible += 1
+            niche = self._niche(result.metrics)
+            if niche not in self._inside:
+                self._inside[niche] = Members(self.niche_size)
+                self._order.append(niche)
+            self._inside[niche].insert(-result.metrics["score"], result.candidate)
+        elif violation < inf and self._feasible < ENOUGH:  # a duplicate, an invalid design or a crash teaches nothing
+            self._outside.insert(violation, result.candidate)
+
+    def _niche(self, metrics: Mapping[str, float]) -> int:
+        if self.niches == "none":
+            return 0
+        depth = int(metrics["depth"])
+        if depth <= DEPTHS_KEPT_APART:
+            return depth
+        return DEPTHS_KEPT_APART + math.floor(4 * math.log2(depth / DEPTHS_KEPT_APART))

@@ -51,9 +51,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidCheckpoint(f"{path}: cannot be read ({reason}); delete it to start again") from None
     if not isinstance(data, dict) or data.get("version") != SCHEMA_VERSION:
-        raise InvalidCheckpoint(
-            f"{path}: not a checkpoint of version {SCHEMA_VERSION}; delete it to start again"
-        )
+        raise InvalidCheckpoint(f"{path}: not a checkpoint of version {SCHEMA_VERSION}; delete it to start again")
     for name, expected in identity.items():
         if data["identity"].get(name) != expected:
             raise InvalidCheckpoint(

@@ -54,9 +54,7 @@ class Normaliser:
         return torch.addcmul(self.offset, images.float(), self.factor, out=result)
 
 
-def evaluate(
-    model: nn.Module, images: Tensor, labels: Tensor, *, normalise: Normaliser | None = None
-) -> Evaluation:
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, *, normalise: Normaliser | None = None) -> Evaluation:
     """Evaluate in evaluation mode; the model's mode is put back.
 
     Args:

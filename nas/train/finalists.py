@@ -121,9 +121,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     Raises: InvalidRace, InvalidDataset, InvalidRecipe, RayUnavailable (only when engine is "ray").
     """
     recipe = replace(recipe, epochs=max_epochs)
-    entrants = tuple(
-        Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates
-    )
+    entrants = tuple(Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates)
     halving = Halving(len(entrants) if drop else 1, max_epochs)  # a race of one has no rungs
     race = Race(entrants, halving, Path(storage_dir))
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
@@ -162,17 +160,21 @@ def choose_engine(race: Race, dataset: Dataset, address: str | None) -> Engine:
 def estimate_seconds(race: Race, dataset: Dataset) -> float:
     """Seconds of the race on one thread, from timing one step of every candidate."""
     epoch_seconds = 0.0
-    with one_thread():
+    with threads(1):
         for entrant in race.entrants:
             epoch_seconds += entrant.start(dataset).estimate_epoch_seconds()
     return epoch_seconds / len(race.entrants) * race.halving.total_epochs
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread, so that results do not depend on the machine's cores."""
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many CPU threads.
+
+    One is the default everywhere: results then do not depend on the machine's cores, and small networks train many
+    times faster than with threads that wait for each other.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -184,7 +186,7 @@ def _train_serially(race: Race, dataset: Dataset) -> list[FinalistResult]:
     trainings: dict[int, Training] = {}
     failures: dict[int, str] = {}
     running = list(race.entrants)
-    with one_thread():
+    with threads(1):
         for entrant in running:
             trainings[entrant.id] = entrant.start(dataset)
             if (path := _checkpoint(race, entrant)).exists():
@@ -210,9 +212,7 @@ def _advance(race: Race, entrant: Entrant, trainings: dict[int, Training], failu
     return verdict == "wait"
 
 
-def _verdict(
-    race: Race, entrant_id: int, trainings: dict[int, Training], failures: dict[int, str]
-) -> Verdict:
+def _verdict(race: Race, entrant_id: int, trainings: dict[int, Training], failures: dict[int, str]) -> Verdict:
     curves = {i: tuple(report.validation_top1 for report in t.curve) for i, t in trainings.items()}
     return race.halving.verdict(entrant_id, curves, frozenset(failures))
 
@@ -228,9 +228,7 @@ def _check(race: Race) -> None:
         raise InvalidRace(f"finalists: ids {ids}, expected at least one candidate and no id twice")
     note = race.storage_dir / "race.json"
     # through JSON, so that tuples and lists compare equal
-    mine = json.loads(
-        json.dumps({"version": 1, "entrants": [entrant.to_dict() for entrant in race.entrants]})
-    )
+    mine = json.loads(json.dumps({"version": 1, "entrants": [entrant.to_dict() for entrant in race.entrants]}))
     if note.exists():
         try:
             theirs = json.loads(note.read_text())

@@ -26,9 +26,7 @@ from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Curve, Halving
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault(
-    "TUNE_GLOBAL_CHECKPOINT_S", "1"
-)  # a few trials: saving the state is cheap, losing it is not
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # a few trials: saving the state is cheap, losing it is not
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new console output prints even with verbose=0
 
@@ -151,11 +149,7 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
             _id(other): tuple(row["validation_top1"] for row in found.get("curve", []))
             for other, found in results.items()
         }
-        failed = {
-            _id(other)
-            for other, found in results.items()
-            if found.get("failure") or other.status == Trial.ERROR
-        }
+        failed = {_id(other) for other, found in results.items() if found.get("failure") or other.status == Trial.ERROR}
         return self.halving.verdict(_id(trial), curves, frozenset(failed))
 
 

@@ -158,9 +158,7 @@ class Training:
         if not math.isfinite(result.loss):
             raise self._diverged(result.loss, "validation")
         seconds = time.perf_counter() - start
-        self.curve.append(
-            EpochReport(self.epoch + 1, learning_rate, train_loss, result.loss, result.top1, seconds)
-        )
+        self.curve.append(EpochReport(self.epoch + 1, learning_rate, train_loss, result.loss, result.top1, seconds))
         return self.curve[-1]
 
     def _pass(self, generator: Generator) -> tuple[float, float]:
@@ -182,9 +180,7 @@ class Training:
         images = self._normalise(self._augment(self._images[batch], generator))
         self.optimiser.zero_grad(set_to_none=True)
         with self._autocast():
-            loss: Tensor = self._loss(
-                self.model(images.contiguous(memory_format=self._layout)), self._labels[batch]
-            )
+            loss: Tensor = self._loss(self.model(images.contiguous(memory_format=self._layout)), self._labels[batch])
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.optimiser)
         self._scaler.update()
@@ -204,9 +200,7 @@ class Training:
         return seconds * (len(self._labels) // size)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(
-            self.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None
-        )
+        return torch.autocast(self.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None)
 
     def _set_learning_rate(self, step: int, steps_per_epoch: int) -> float:
         warmup = warmup_steps(self.recipe.warmup_epochs, steps_per_epoch, self.recipe.epochs)

@@ -48,9 +48,7 @@ class Halving:
             places = math.ceil(places / self.eta)
         return places
 
-    def verdict(
-        self, candidate: int, curves: Mapping[int, Curve], failed: frozenset[int] = frozenset()
-    ) -> Verdict:
+    def verdict(self, candidate: int, curves: Mapping[int, Curve], failed: frozenset[int] = frozenset()) -> Verdict:
         """What a candidate does after its last reported epoch.
 
         Args:

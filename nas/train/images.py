@@ -155,9 +155,7 @@ def make_dataset(name: str, raw: RawData) -> Dataset:
 def _check_split(where: str, arrays: tuple[Any, Any]) -> Split:
     images, labels = _check_images(where, np.asarray(arrays[0])), _check_labels(where, np.asarray(arrays[1]))
     if len(images) != len(labels):
-        raise InvalidDataset(
-            f"{where}: {len(images)} images and {len(labels)} labels, expected as many of each"
-        )
+        raise InvalidDataset(f"{where}: {len(images)} images and {len(labels)} labels, expected as many of each")
     if len(images) == 0:
         raise InvalidDataset(f"{where}: no images")
     return Split(images, labels)
@@ -198,13 +196,10 @@ def _channels_first(where: str, images: Images) -> Images:
 def _check_labels(where: str, labels: NDArray[Any]) -> Labels:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    whole = labels.dtype.kind in "iu" or (
-        labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all())
-    )
+    whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all()))
     if labels.ndim != 1 or not whole:
         raise InvalidDataset(
-            f"{where}: labels of type {labels.dtype} and shape {labels.shape}, "
-            "expected (N,) whole numbers from 0"
+            f"{where}: labels of type {labels.dtype} and shape {labels.shape}, expected (N,) whole numbers from 0"
         )
     return labels.astype(np.int64)
 

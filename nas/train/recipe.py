@@ -49,9 +49,7 @@ class Recipe:
         if self.learning_rate == 0:
             raise InvalidRecipe("recipe.learning_rate=0, expected more than 0")
         if self.augment not in AUGMENTATIONS:
-            raise InvalidRecipe(
-                f"recipe.augment={self.augment!r}, expected one of {', '.join(AUGMENTATIONS)}"
-            )
+            raise InvalidRecipe(f"recipe.augment={self.augment!r}, expected one of {', '.join(AUGMENTATIONS)}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; ``Recipe(**recipe.to_dict())`` is the same recipe."""

@@ -49,14 +49,10 @@ def _figures(m: Measurement, facts: Facts) -> Table:
     ]
     parity, files = facts.verified.get("parity"), facts.verified.get("files")
     if parity:
-        agree = (
-            f"logits within {parity['max_abs_error']:.1e}, same class on {percent(parity['agree_top1'], 0)}"
-        )
+        agree = f"logits within {parity['max_abs_error']:.1e}, same class on {percent(parity['agree_top1'], 0)}"
         rows.append(("exported file against PyTorch", f"{agree} of {parity['n']} images"))
     if files:
-        rows.append(
-            ("files", ", ".join(f"{name} ({size(bytes_)})" for name, bytes_ in sorted(files.items())))
-        )
+        rows.append(("files", ", ".join(f"{name} ({size(bytes_)})" for name, bytes_ in sorted(files.items()))))
     return Table("Measurement", ("", ""), tuple(rows), words=(0, 1), folded=False)
 
 
@@ -92,6 +88,4 @@ def _table_errors(facts: Facts) -> list[Part]:
         ),
         ("profiled", facts.table.conditions.date),
     )
-    return [
-        Table("Latency table: errors on networks it had not seen", ("", ""), rows, words=(0, 1), folded=False)
-    ]
+    return [Table("Latency table: errors on networks it had not seen", ("", ""), rows, words=(0, 1), folded=False)]

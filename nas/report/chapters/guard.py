@@ -31,9 +31,7 @@ def guard(facts: Facts) -> Section:
         parts.append(Figure(both(lambda w: draw_guard(rows, w))))
     head = ("network", "measured latency", "parameters", "MACs", "mean top-1", "top-1 per seed")
     parts.append(
-        Table(
-            "Guard as a table", head, tuple(_row(row) for row in rows), words=(0, 5), strong=0, folded=False
-        )
+        Table("Guard as a table", head, tuple(_row(row) for row in rows), words=(0, 5), strong=0, folded=False)
     )
     return Section("guard", title, lead, tuple(parts))
 

@@ -34,9 +34,7 @@ def headline(facts: Facts) -> Headline:
 def _latency(facts: Facts) -> str:
     measurement, what = facts.exported, "The exported file"
     if measurement is None:
-        found = next(
-            (f for f in facts.finalists if facts.chosen and f.id == facts.chosen.id and f.measurement), None
-        )
+        found = next((f for f in facts.finalists if facts.chosen and f.id == facts.chosen.id and f.measurement), None)
         measurement, what = (found.measurement if found else None), "The untrained network"
     if measurement is None:
         return _progress(facts)
@@ -93,12 +91,8 @@ def _figures(facts: Facts) -> list[KeyFigure]:
         figures = [
             KeyFigure("Parameters", si(m.get("params")), _limit(limits.params, si(limits.params))),
             KeyFigure("MACs an image", si(m.get("macs")), _limit(limits.macs, si(limits.macs))),
-            KeyFigure(
-                "Depth", f"{count(m.get('depth'))} sub-layers", _limit(limits.depth, count(limits.depth))
-            ),
-            KeyFigure(
-                "Peak memory", size(m.get("peak_memory_bytes")), _limit(limits.memory, size(limits.memory))
-            ),
+            KeyFigure("Depth", f"{count(m.get('depth'))} sub-layers", _limit(limits.depth, count(limits.depth))),
+            KeyFigure("Peak memory", size(m.get("peak_memory_bytes")), _limit(limits.memory, size(limits.memory))),
         ]
     took = sum(event["seconds"] for event in facts.searched)
     looked = sum(event["candidates"] for event in facts.searched)

@@ -59,13 +59,10 @@ def _waterfall(facts: Facts, rows: list[BlockRow]) -> Section:
             size(row.peak_memory_bytes),
         ]
         lines.append((*cells, *([ms(row.latency_ms)] if timed else [])))
-    table = Table(
-        "Blocks as a table", (*head, *(["latency"] if timed else [])), tuple(lines), words=(0, 1, 2, 3)
-    )
+    table = Table("Blocks as a table", (*head, *(["latency"] if timed else [])), tuple(lines), words=(0, 1, 2, 3))
     total = sum(row.latency_ms or 0.0 for row in rows)
     lead = (
-        f"The latency table predicts {digits(total)} ms; "
-        "the classifier's bar includes the fixed overhead of a call. "
+        f"The latency table predicts {digits(total)} ms; the classifier's bar includes the fixed overhead of a call. "
         if timed
         else "Without a latency table there are no milliseconds to share out. "
     )

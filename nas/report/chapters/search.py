@@ -27,11 +27,9 @@ def pareto(facts: Facts) -> Section:
         "The score is computed without training: it ranks networks, it is no accuracy."
     )
     moved = any(f.measurement for f in facts.finalists) and field.timed
-    caption = "Darker: more candidates. " if c.counts()["scored"] > 600 else ""
+    caption = "The stronger the shade, the more candidates. " if c.counts()["scored"] > 600 else ""
     caption += "Grey strokes lead from a finalist's predicted to its measured latency." if moved else ""
-    return Section(
-        "pareto", title, lead, (Figure(both(lambda w: draw_pareto(field, w)), caption), _front_table(facts))
-    )
+    return Section("pareto", title, lead, (Figure(both(lambda w: draw_pareto(field, w)), caption), _front_table(facts)))
 
 
 def _front_table(facts: Facts) -> Table:
@@ -40,9 +38,7 @@ def _front_table(facts: Facts) -> Table:
     show = ms if c.cost_name == "latency_ms" else si
     rows = tuple(
         (str(i), digits(score, 5), show(cost))
-        for i, score, cost in zip(
-            c.ids[best].tolist(), c.score[best].tolist(), c.cost[best].tolist(), strict=True
-        )
+        for i, score, cost in zip(c.ids[best].tolist(), c.score[best].tolist(), c.cost[best].tolist(), strict=True)
     )
     more = f", the best {SHOWN_FRONT} of {len(c.front)}" if len(c.front) > SHOWN_FRONT else ""
     cost_head = "predicted latency" if c.cost_name == "latency_ms" else "MACs"
@@ -53,9 +49,7 @@ def progress(facts: Facts) -> Section:
     """Best score so far, outcomes, reasons of rejection."""
     c = facts.candidates
     if not len(c):
-        return Section(
-            "progress", "Search progress", "Left out: the search has not looked at any candidate yet."
-        )
+        return Section("progress", "Search progress", "Left out: the search has not looked at any candidate yet.")
     name = facts.config.search.score
     parts: list[Part] = []
     if len(c.front):

@@ -34,9 +34,7 @@ def finalists(facts: Facts) -> Section:
         )
     if raced:
         parts.append(
-            Figure(
-                both(lambda w: draw_race(facts.finalists, winner, w)), "Short trainings; the weaker fall out."
-            )
+            Figure(both(lambda w: draw_race(facts.finalists, winner, w)), "Short trainings; the weaker fall out.")
         )
     order = [i for i, f in enumerate(facts.finalists) if f.id == winner]
     head = (
@@ -52,9 +50,7 @@ def finalists(facts: Facts) -> Section:
         "outcome",
     )
     rows = tuple(_row(f, winner) for f in facts.finalists)
-    parts.append(
-        Table("Finalists as a table", head, rows, words=(0, 5, 6, 9), strong=order[0] if order else None)
-    )
+    parts.append(Table("Finalists as a table", head, rows, words=(0, 5, 6, 9), strong=order[0] if order else None))
     return Section("finalists", title, _lead(measured, raced), tuple(parts))
 
 
@@ -62,14 +58,10 @@ def _lead(measured: list[Finalist], raced: list[Finalist]) -> str:
     said = []
     if measured:
         within = sum(f.within for f in measured)
-        ratios = sorted(
-            f.measurement.latency_ms / f.predicted_ms for f in measured if f.measurement and f.predicted_ms
-        )
+        ratios = sorted(f.measurement.latency_ms / f.predicted_ms for f in measured if f.measurement and f.predicted_ms)
         said.append(f"{within} of {len(measured)} measured networks keep the budget.")
         if ratios:
-            said.append(
-                f"Their measured latency is {digits(ratios[len(ratios) // 2])} times the predicted (median)."
-            )
+            said.append(f"Their measured latency is {digits(ratios[len(ratios) // 2])} times the predicted (median).")
     if raced:
         said.append(f"{len(raced)} were trained side by side.")
     return " ".join(said)
@@ -104,11 +96,7 @@ def training(facts: Facts) -> Section:
     """The winner's learning curves."""
     title = "Training of the winner"
     if not facts.epochs:
-        why = (
-            "the run was told not to train"
-            if not facts.config.train
-            else "the winner has not been trained yet"
-        )
+        why = "the run was told not to train" if not facts.config.train else "the winner has not been trained yet"
         return Section("training", title, f"Left out: {why}.")
     took = sum(float(e["seconds"]) for e in facts.epochs)
     last = facts.epochs[-1]

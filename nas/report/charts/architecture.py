@@ -43,9 +43,7 @@ def draw_architecture(rows: Sequence[BlockRow], input_shape: Shape, width: int) 
             parts.append(text(at.resolution, y + 13, f"{row.shape[1]}×{row.shape[2]}", "tick", "end"))
         parts.append(drawn)
         y += height
-    label = (
-        f"The network, stage by stage: {len(rows) - 1} blocks from {_shape(input_shape)} to the classifier"
-    )
+    label = f"The network, stage by stage: {len(rows) - 1} blocks from {_shape(input_shape)} to the classifier"
     return picture(width, y + 8, label, *parts)
 
 
@@ -67,9 +65,7 @@ def _block(row: BlockRow, at: _Columns, y: float, widest: int, resolution: int) 
     first = y + (room - count * (thick + 1.5) + 1.5) / 2
     tip = f"{row.name}, {row.detail}: {row.shape[0]} channels at {row.shape[1]}×{row.shape[2]}"
     kind = "slab head" if row.name == "classifier" else "slab"
-    slabs = [
-        rect((at.middle - half, first + i * (thick + 1.5)), 2 * half, thick, kind, tip) for i in range(count)
-    ]
+    slabs = [rect((at.middle - half, first + i * (thick + 1.5)), 2 * half, thick, kind, tip) for i in range(count)]
     return group(*slabs, *_words(row, at, y + room / 2)), room + 3
 
 

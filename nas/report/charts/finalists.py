@@ -16,16 +16,12 @@ from nas.report.svg import dot, group, line, picture, polyline, text
 ROW = 22.0
 
 
-def draw_shifts(
-    finalists: Sequence[Finalist], winner: int | None, budget_ms: float | None, width: int
-) -> Markup:
+def draw_shifts(finalists: Sequence[Finalist], winner: int | None, budget_ms: float | None, width: int) -> Markup:
     """A row per measured finalist: hollow where predicted, filled where measured, with its interval."""
     shown = [f for f in finalists if f.measurement]
     area = Area(92, 34, width - 20, 34 + ROW * len(shown) + 6)
     values = [v for f in shown if f.measurement for v in (f.measurement.low_ms, f.measurement.high_ms)]
-    values += [f.predicted_ms for f in shown if f.predicted_ms is not None] + (
-        [budget_ms] if budget_ms else []
-    )
+    values += [f.predicted_ms for f in shown if f.predicted_ms is not None] + ([budget_ms] if budget_ms else [])
     x = fit_scale(values, area.across, log=True)
     title = "latency, ms (○ predicted, ● measured)"
     parts = [
@@ -37,9 +33,7 @@ def draw_shifts(
         parts.append(budget_line(above, x, budget_ms, f"budget {exact_ms(budget_ms)}"))
     for i, finalist in enumerate(shown):
         parts.append(_shift(finalist, area.top + ROW * (i + 0.5), x, area, finalist.id == winner))
-    return picture(
-        width, area.bottom + 48, f"Predicted and measured latency of {len(shown)} finalists", *parts
-    )
+    return picture(width, area.bottom + 48, f"Predicted and measured latency of {len(shown)} finalists", *parts)
 
 
 def _shift(finalist: Finalist, y: float, x: Scale, area: Area, won: bool) -> Markup:
@@ -58,9 +52,7 @@ def _shift(finalist: Finalist, y: float, x: Scale, area: Area, won: bool) -> Mar
             line((x(finalist.predicted_ms), y), (x(m.latency_ms), y), "shift"),
             dot((x(finalist.predicted_ms), y), 4, "hollow", tip),
         ]
-    parts.append(
-        diamond((x(m.latency_ms), y), 7, "winner", tip) if won else dot((x(m.latency_ms), y), 4, state, tip)
-    )
+    parts.append(diamond((x(m.latency_ms), y), 7, "winner", tip) if won else dot((x(m.latency_ms), y), 4, state, tip))
     return group(*parts)
 
 

@@ -43,6 +43,4 @@ def draw_guard(rows: Sequence[Mapping[str, Any]], width: int) -> Markup:
             parts.append(line((mean, y - 9), (mean, y + 9), "mean ours" if ours else "mean"))
         else:
             parts.append(text(area.left + 8, y - 4, "every training diverged", "note"))
-    return picture(
-        width, area.bottom + 48, "Validation accuracy of the searched network and its baselines", *parts
-    )
+    return picture(width, area.bottom + 48, "Validation accuracy of the searched network and its baselines", *parts)

@@ -48,9 +48,7 @@ def draw_pareto(field: ParetoField, width: int) -> Markup:
     height = 430 if width > 500 else 340
     area = Area(52, 34, width - 16, height - 48)
     x, y = _scales(field, area)
-    title = (
-        "predicted latency, ms (finalists: measured)" if field.timed else "multiply-accumulates of one image"
-    )
+    title = "predicted latency, ms (finalists: measured)" if field.timed else "multiply-accumulates of one image"
     label = (
         f"Scatter of {len(field.candidates)} candidates: {field.score_name} score against cost, "
         f"with the Pareto front of {len(field.candidates.front)}"
@@ -63,7 +61,7 @@ def draw_pareto(field: ParetoField, width: int) -> Markup:
             Axis(y, f"{field.score_name} score, higher is better"),
         ),
         _cloud(field, area, x, y, 9.0 if width > 500 else 7.0),
-        budget_line(area, x, budget, f"budget {exact_ms(budget)}") if budget is not None else Markup(),
+        budget_line(area, x, budget, f"budget {exact_ms(budget)}", low=True) if budget is not None else Markup(),
         _front(field, x, y),
         _finalists(field, x, y),
     ]
@@ -82,9 +80,7 @@ def _scales(field: ParetoField, area: Area) -> tuple[Scale, Scale]:
 def _cloud(field: ParetoField, area: Area, x: Scale, y: Scale, radius: float) -> Markup:
     """The candidates behind the front: dots while they are few, else hexagons shaded by number."""
     c = field.candidates
-    dominated = np.setdiff1d(
-        np.flatnonzero((c.outcome == 0) & np.isfinite(c.score) & np.isfinite(c.cost)), c.front
-    )
+    dominated = np.setdiff1d(np.flatnonzero((c.outcome == 0) & np.isfinite(c.score) & np.isfinite(c.cost)), c.front)
     across, up = _pixels(c.cost[dominated], x), _pixels(c.score[dominated], y)
     if len(dominated) <= DOTS:
         d = "".join(f"M{number(px)} {number(py)}h0" for px, py in zip(across, up, strict=True))
@@ -185,9 +181,7 @@ def _winner(field: ParetoField, x: Scale, y: Scale) -> Markup:
         return Markup()
     finalist = next((f for f in field.finalists if f.id == field.winner and f.measurement), None)
     cost = (
-        finalist.measurement.latency_ms
-        if finalist and finalist.measurement and field.timed
-        else float(c.cost[at[0]])
+        finalist.measurement.latency_ms if finalist and finalist.measurement and field.timed else float(c.cost[at[0]])
     )
     place = (x(cost), y(float(c.score[at[0]])))
     left = place[0] > (x.start + x.end) / 2

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from nas.report.facts import OUTCOMES, Candidates, Floats
 from nas.report.figures import count, digits, percent
-from nas.report.plot import Area, Axis, axes, bar, whole_ticks
+from nas.report.plot import Area, Axis, axes, bar, heading, whole_ticks
 from nas.report.scale import Scale, fit_scale, spread
 from nas.report.svg import Point, dot, group, number, picture, polyline, tag, text
 
@@ -21,7 +21,7 @@ def best_so_far(score: Floats) -> list[tuple[int, float]]:
     """(position, score) of every candidate that beat all before it."""
     filled = np.where(np.isfinite(score), score, -np.inf)
     best = np.maximum.accumulate(filled)
-    better = np.flatnonzero(np.diff(np.concatenate([[-np.inf], best])) > 0)
+    better = np.flatnonzero(best > np.concatenate([[-np.inf], best[:-1]]))
     return [(int(i), float(best[i])) for i in better]
 
 
@@ -42,22 +42,15 @@ def draw_best(candidates: Candidates, score_name: str, width: int) -> Markup:
         points.append((x(position), y(score)))
     points.append((x(len(candidates)), points[-1][1]))
     last, best = improved[-1]
-    note_at = (x(last), y(best))
-    right = note_at[0] < (area.left + area.right) / 2
+    reached = f"{digits(best, 4)} at candidate {count(float(candidates.ids[last]))}"
     return picture(
         width,
         height,
         f"Best {score_name} score so far over {len(candidates)} candidates; it ends at {digits(best, 4)}",
-        axes(area, _candidate_axis(x, width), Axis(y, f"best {score_name} score so far", 4)),
+        axes(area, _candidate_axis(x, width), Axis(y, "", 4)),
+        heading(area, f"best {score_name} score so far", (reached, "name")),
         polyline(points, "best"),
-        dot(note_at, 3.5, "front-dot", f"candidate {candidates.ids[last]}"),
-        text(
-            note_at[0] + (0 if right else 4),
-            note_at[1] - 9,
-            f"{digits(best, 4)} at {count(float(candidates.ids[last]))}",
-            "name",
-            None if right else "end",
-        ),
+        dot((x(last), y(best)), 3.5, "front-dot", reached),
     )
 
 
@@ -70,7 +63,7 @@ def outcome_shares(outcome: np.ndarray[tuple[int], np.dtype[np.int64]], bins: in
 
 def draw_outcomes(candidates: Candidates, width: int) -> Markup:
     """Shares of scored, rejected, duplicate and failed candidates over the search, stacked."""
-    height, room = 210, 118 if width > 500 else 84
+    height, room = 210, 118 if width > 500 else 98
     area = Area(52, 34, width - room, height - 48)
     shares = outcome_shares(candidates.outcome)
     x = Scale(0, max(1, len(candidates)), *area.across)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
 from nas.report.figures import digits
-from nas.report.plot import Area, Axis, axes, whole_ticks
+from nas.report.plot import Area, Axis, axes, heading, whole_ticks
 from nas.report.scale import Scale, fit_scale
-from nas.report.svg import dot, group, picture, polyline, tag
+from nas.report.svg import dot, group, picture, polyline
 
 PANEL = 250.0  # height of one
 KEY_OUT = 30.0  # pixels by which the titles stand out to the left, above the tick labels
@@ -68,11 +68,9 @@ def draw_training(epochs: Sequence[dict[str, Any]], width: int) -> Markup:
 def _panel(area: Area, panel: _Panel, epochs: Sequence[dict[str, Any]]) -> Markup:
     numbers = [int(e["epoch"]) for e in epochs]
     x = Scale(1, max(numbers[-1], 2), *area.across)
-    y = fit_scale(
-        [one.value(e) for one in panel.lines for e in epochs], area.up, zero=panel.zero, log=not panel.zero
-    )
+    y = fit_scale([one.value(e) for one in panel.lines for e in epochs], area.up, zero=panel.zero, log=not panel.zero)
     parts = [axes(area, Axis(x, "epoch", min(numbers[-1], 5), whole_ticks), Axis(y, "", 4))]
-    key = [tag("tspan", panel.title, class_="axis")]
+    key = []
     for one in panel.lines:
         last, strong = one.value(epochs[-1]), one.class_ == "curve won"
         points = [(x(n), y(one.value(e))) for n, e in zip(numbers, epochs, strict=True)]
@@ -81,5 +79,5 @@ def _panel(area: Area, panel: _Panel, epochs: Sequence[dict[str, Any]]) -> Marku
             polyline(points, one.class_),
             dot(points[-1], 3, "front-dot" if strong else "end-dot", said),
         ]
-        key.append(tag("tspan", said, class_="name" if strong else "note", dx=9))
-    return group(*parts, tag("text", *key, x=area.left - KEY_OUT, y=area.top - 14))
+        key.append((said, "name" if strong else "note"))
+    return group(*parts, heading(replace(area, left=area.left - KEY_OUT), panel.title, *key))

@@ -14,7 +14,7 @@ from nas.report.svg import dot, group, line, picture, rect, text
 def draw_bursts(measurement: Measurement, budget_ms: float | None, width: int) -> Markup:
     """Burst medians in the order of measuring; the estimate's interval as a band, the budget as a line."""
     m, height = measurement, 290
-    area = Area(52, 34, width - (150 if width > 500 else 108), height - 48)
+    area = Area(52, 34, width - (150 if width > 500 else 118), height - 48)
     x = Scale(0.5, len(m.bursts_ms) + 0.5, *area.across)
     values = [*m.bursts_ms, m.low_ms, m.high_ms, m.p50_ms, *([budget_ms] if budget_ms else [])]
     y = fit_scale(values, area.up, pad=0.08)
@@ -26,9 +26,7 @@ def draw_bursts(measurement: Measurement, budget_ms: float | None, width: int) -
             "band",
             _interval(m),
         ),
-        axes(
-            area, Axis(x, "burst", min(8, len(m.bursts_ms)), whole_ticks), Axis(y, "latency of one call, ms")
-        ),
+        axes(area, Axis(x, "burst", min(8, len(m.bursts_ms)), whole_ticks), Axis(y, "latency of one call, ms")),
         line((area.left, y(m.latency_ms)), (area.right, y(m.latency_ms)), "estimate"),
         *(dot((x(i), y(b)), 3, "burst", f"burst {i}: {ms(b)}") for i, b in enumerate(m.bursts_ms, 1)),
     ]
@@ -51,9 +49,7 @@ def _labels(m: Measurement, budget_ms: float | None, area: Area, y: Scale) -> Ma
     if budget_ms is not None:
         named.append((budget_ms, f"budget {exact_ms(budget_ms)}", "budget-label"))
     placed = spread([y(value) + 4 for value, _, _ in named], 15, area.top, area.bottom)
-    return group(
-        *(text(area.right + 8, at, said, class_) for at, (_, said, class_) in zip(placed, named, strict=True))
-    )
+    return group(*(text(area.right + 8, at, said, class_) for at, (_, said, class_) in zip(placed, named, strict=True)))
 
 
 def _interval(m: Measurement) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from nas.report.blocks import BlockRow
-from nas.report.figures import ms, percent, si, size
+from nas.report.figures import digits, percent, si, size
 from nas.report.plot import bar
 from nas.report.scale import Scale
 from nas.report.svg import group, line, picture, text
@@ -25,13 +25,14 @@ class _Measure:
     value: Callable[[BlockRow], float]
     show: Callable[[float], str]
     stacked: bool = False  # each bar begins where the one above ends
+    sums: bool = True  # the network has the sum of its blocks
 
 
-_LATENCY = _Measure("predicted latency", lambda row: row.latency_ms or 0.0, ms, stacked=True)
+_LATENCY = _Measure("predicted latency, ms", lambda row: row.latency_ms or 0.0, digits, stacked=True)
 _COUNTS = (
     _Measure("parameters", lambda row: row.params, si),
     _Measure("MACs", lambda row: row.macs, si),
-    _Measure("peak memory", lambda row: row.peak_memory_bytes, size),
+    _Measure("peak memory", lambda row: row.peak_memory_bytes, size, sums=False),
 )
 
 
@@ -67,7 +68,7 @@ def _column(measure: _Measure, rows: Sequence[BlockRow], left: float, right: flo
     values = [measure.value(row) for row in rows]
     total = sum(values)
     x = Scale(0, (total if measure.stacked else max(values)) or 1.0, left, right - 52)
-    head = f"{measure.title}, {measure.show(total)}" if measure.title != "peak memory" else measure.title
+    head = f"{measure.title}: {measure.show(total)}" if measure.sums else measure.title
     class_ = "bar" if measure.stacked else "quiet-bar"
     parts, start = [text(left, HEAD - 14, head, "axis")], 0.0
     for i, (row, value) in enumerate(zip(rows, values, strict=True)):
@@ -78,9 +79,7 @@ def _column(measure: _Measure, rows: Sequence[BlockRow], left: float, right: flo
         parts.append(bar((x(begin), x(begin + value)), top + 4, ROW - 9, class_, tip))
         if measure.stacked:
             if i + 1 < len(rows):
-                parts.append(
-                    line((x(begin + value), top + ROW - 5), (x(begin + value), top + ROW + 4), "joint")
-                )
+                parts.append(line((x(begin + value), top + ROW - 5), (x(begin + value), top + ROW + 4), "joint"))
             start += value
         parts.append(text(x(begin + value) + 6, top + 15, measure.show(value), "note small"))
     return group(*parts)

@@ -49,9 +49,7 @@ def read_function(spec: str) -> RawData | Dataset:
         except (ImportError, AttributeError) as error:
             raise InvalidDataset(f"{spec}: {error}; expected package.module:function") from None
         if not callable(function):
-            raise InvalidDataset(
-                f"{spec}: is a {type(function).__name__}, expected a function without arguments"
-            )
+            raise InvalidDataset(f"{spec}: is a {type(function).__name__}, expected a function without arguments")
         made = function()
     if isinstance(made, Dataset):
         return made
@@ -72,9 +70,7 @@ def _from_mapping(where: str, arrays: Mapping[str, Any]) -> RawData:
     return RawData(splits["train"], splits["validation"], splits["test"])
 
 
-def _pair(
-    where: str, arrays: Mapping[str, Any], names: tuple[tuple[str, str], ...]
-) -> tuple[Any, Any] | None:
+def _pair(where: str, arrays: Mapping[str, Any], names: tuple[tuple[str, str], ...]) -> tuple[Any, Any] | None:
     for x, y in names:
         if (x in arrays) != (y in arrays):
             found, missing = (x, y) if x in arrays else (y, x)

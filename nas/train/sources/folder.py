@@ -11,9 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nas.train.images import InvalidDataset, RawData
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-)
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_BYTES = 8 * 2**30
 _PARTS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 _GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
@@ -35,9 +33,7 @@ def read_folder(root: Path, size: int | None) -> RawData:
             they are, then all must agree.
     Raises: InvalidDataset: one class only, an empty class, an unreadable image, sizes that differ.
     """
-    parts = {
-        part: next((root / n for n in names if (root / n).is_dir()), None) for part, names in _PARTS.items()
-    }
+    parts = {part: next((root / n for n in names if (root / n).is_dir()), None) for part, names in _PARTS.items()}
     if parts["train"] is None:
         parts = {"train": root, "validation": None, "test": None}
     train_root = parts["train"]
@@ -45,8 +41,7 @@ def read_folder(root: Path, size: int | None) -> RawData:
     classes = tuple(folder.name for folder in _sub_folders(train_root))
     if len(classes) < 2:
         raise InvalidDataset(
-            f"{train_root}: {len(classes)} class folder(s) ({', '.join(classes) or 'none'}), "
-            "expected at least two"
+            f"{train_root}: {len(classes)} class folder(s) ({', '.join(classes) or 'none'}), expected at least two"
         )
     arrays = {part: _read_part(folder, classes, size) for part, folder in parts.items() if folder is not None}
     colour = any(image.ndim == 3 for images, _ in arrays.values() for image in images)
@@ -58,9 +53,7 @@ def _sub_folders(root: Path) -> list[Path]:
     return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _read_part(
-    root: Path, classes: tuple[str, ...], size: int | None
-) -> tuple[list[Pixels], NDArray[np.int64]]:
+def _read_part(root: Path, classes: tuple[str, ...], size: int | None) -> tuple[list[Pixels], NDArray[np.int64]]:
     unknown = sorted({folder.name for folder in _sub_folders(root)} - set(classes))
     if unknown:
         raise InvalidDataset(f"{root / unknown[0]}: a class that the training folder does not have")
@@ -86,9 +79,7 @@ def _sides(shape: tuple[int, ...]) -> str:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-    )
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
     if not files:
         raise InvalidDataset(f"{folder}: no image in this class folder; add images or remove the folder")
     return files

@@ -1,0 +1,5 @@
+"""The command ``netwright``."""
+
+from nas.cli.main import main
+
+__all__ = ["main"]

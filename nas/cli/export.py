@@ -1,0 +1,109 @@
+"""``netwright export`` and ``netwright verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli.options import (
+    device_option,
+    json_option,
+    narrator,
+    print_facts,
+    print_json,
+    quiet_option,
+)
+
+
+@click.command()
+@click.argument("source")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--batch", default="1", show_default=True, help="Images per call of the ONNX file, or `any`.")
+@click.option("--data", help="Dataset that SOURCE will be trained on, when it is not trained yet.")
+@click.option("--seed", default=0, show_default=True, help="Of the initial weights, when SOURCE is not trained.")
+@json_option
+def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_json: bool) -> None:
+    """Write ONNX, safetensors, config.json, a stand-alone network.py and a model card; ONNX is checked against torch.
+
+    SOURCE is a folder of `train`, `export` or a run's winner; or an untrained architecture (structure string, JSON
+    file, RUN:ID) with --data, which is exported with its initial weights and says so.
+    """
+    from nas.config import InvalidConfig
+    from nas.export.card import CardFacts
+    from nas.export.pretrained import CONFIG, from_pretrained, load_task, save_pretrained
+    from nas.spec import load_spec
+    from nas.train.data import load_dataset
+    from nas.train.entrant import build_network
+
+    if batch != "any" and not (batch.isdecimal() and int(batch) > 0):
+        raise click.BadParameter(f"{batch!r}, expected a whole number of at least 1, or `any`", param_hint="--batch")
+    trained = (Path(source) / CONFIG).is_file()
+    if trained:
+        network, task = from_pretrained(Path(source)), load_task(Path(source))
+    else:
+        spec = load_spec(source)
+        if (images := data or spec.data) is None:
+            raise InvalidConfig(
+                "export: an untrained architecture needs its images; give --data, for example --data digits"
+            )
+        dataset = load_dataset(images)
+        network, task = build_network(spec.arch, dataset, seed=seed), dataset.task
+    facts = CardFacts(search={"weights": f"exported again from {source}" if trained else "initial, not trained"})
+    report = save_pretrained(out, network, task=task, facts=facts, batch=None if batch == "any" else int(batch))
+    result: dict[str, Any] = {
+        "directory": str(report.directory),
+        "trained": trained,
+        "files": report.size_bytes,
+        "max_abs_error": report.parity.max_abs_error,
+        "max_rel_error": report.parity.max_rel_error,
+        "agree_top1": report.parity.agree_top1,
+    }
+    (print_json if as_json else print_facts)(result)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--latency", required=True, help="Budget with its unit, for example 2ms.")
+@device_option
+@json_option
+@quiet_option
+def verify(model: Path, latency: str, device: str, as_json: bool, quiet: bool) -> None:
+    """Measure an exported network and say whether it keeps a latency budget; exit code 4 when that is not proven.
+
+    MODEL is an .onnx file, a folder of `export` or `train`, or a finished run.
+    """
+    from hardware.device import Device
+    from hardware.measure import OnnxFile
+    from nas.cli.main import MISSED
+    from nas.export.errors import InvalidPretrained
+    from nas.export.pretrained import ONNX
+    from nas.job.delivery_stage import sentence
+    from nas.job.delivery_stage import verify as verify_budget
+    from nas.run import WINNER
+    from nas.units import parse_latency_ms
+
+    budget_ms = parse_latency_ms(latency)
+    path = next((p for p in (model, model / ONNX, model / WINNER / ONNX) if p.is_file()), None)
+    if path is None:
+        raise InvalidPretrained(
+            f"{model}: no ONNX file there; expected a file, a folder of an export, or a finished run"
+        )
+    with narrator(quiet) as teller:
+        measurement, verdict = verify_budget(OnnxFile(path), Device.parse(device), budget_ms, teller)
+    text = sentence(verdict, measurement, budget_ms)
+    if as_json:
+        print_json(
+            {
+                "model": str(path),
+                "budget_ms": budget_ms,
+                "verdict": verdict,
+                "sentence": text,
+                "measurement": measurement.to_dict(),
+            }
+        )
+    else:
+        print_facts({"model": str(path), "verdict": verdict, "result": text})
+    if verdict != "kept":
+        raise click.exceptions.Exit(MISSED)

@@ -1,0 +1,100 @@
+"""The command group, loaded lazily so that help is instant, and the one place where errors become one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+USAGE, INFEASIBLE, MISSED, INTERRUPTED = 2, 3, 4, 130
+_PACKAGES = ("nas", "search_spaces", "predictors", "hardware")
+
+COMMANDS = {  # name: (module, one line of help); the module is imported when the command runs
+    "doctor": ("nas.cli.doctor", "Check what this machine can do and how far its timings can be trusted."),
+    "space": ("nas.cli.space", "List, show and check search spaces."),
+    "score": ("nas.cli.score", "Costs and zero-shot score of one architecture."),
+    "profile": ("nas.cli.profile", "Build the latency table of a space on this device."),
+    "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
+    "search": ("nas.cli.search", "Search, train, export and verify a network under a budget."),
+    "resume": ("nas.cli.search", "Go on with an interrupted run."),
+    "status": ("nas.cli.runs", "How far a run is."),
+    "pareto": ("nas.cli.runs", "The candidates of a run that no other beats in score and latency."),
+    "best": ("nas.cli.runs", "The best candidate of a run within further limits."),
+    "train": ("nas.cli.train", "Train one architecture on a dataset."),
+    "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
+    "verify": ("nas.cli.export", "Measure an exported network against a latency budget."),
+    "report": ("nas.cli.runs", "Write the offline HTML report of a run."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest the nearest command for a misspelt one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx) from None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="netwright", prog_name="netwright")
+def cli() -> None:
+    """Design neural networks for a device and a latency budget, and measure that they keep it.
+
+    Example: netwright search --data digits --latency 0.3ms --out runs/digits
+
+    Exit codes: 0 done, 2 wrong input, 3 nothing keeps the limits, 4 the budget is missed on verification, 130 stopped
+    by the user (the run can be resumed).
+    """
+
+
+def main() -> None:
+    """Run the command line; every foreseen error is one line on stderr."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        click.echo(f"{context.command_path if context else 'netwright'}: {error.format_message()}", err=True)
+        code = error.exit_code
+    except (ValueError, RuntimeError) as error:
+        if type(error).__module__.split(".")[0] not in _PACKAGES:
+            raise
+        click.echo(f"netwright: {error}", err=True)
+        code = _exit_code(error)
+    except KeyboardInterrupt:
+        click.echo("netwright: stopped", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_code(error: Exception) -> int:
+    return {"NothingFeasible": INFEASIBLE, "Interrupted": INTERRUPTED}.get(type(error).__name__, USAGE)

@@ -1,0 +1,102 @@
+"""``netwright status``, ``pareto``, ``best`` and ``report``: what a run file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli.options import json_option, limit_options, print_facts, print_json, print_table, run_argument
+
+COLUMNS = ("id", "score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "peak_memory_bytes")
+
+
+@click.command()
+@run_argument
+@json_option
+def status(run: Path, as_json: bool) -> None:
+    """How far a run is; safe while the search is going on."""
+    from nas.run import Run
+
+    with Run.open(run) as opened:
+        facts = opened.status()
+    if as_json:
+        print_json(facts)
+        return
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in facts["outcomes"].items())
+    print_facts(
+        {
+            "run": facts["run"],
+            "candidates": f"{facts['candidates']} ({outcomes})" if outcomes else "none yet",
+            "best score": facts["best_score"],
+            "stages done": ", ".join(facts["stages"]) or "none yet",
+            "finished": "yes" if facts["finished"] else f"no; go on with: netwright resume {run}",
+        }
+    )
+
+
+@click.command()
+@run_argument
+@json_option
+def pareto(run: Path, as_json: bool) -> None:
+    """The candidates that no other beats in both score and latency (MACs without a latency table)."""
+    from nas.run import Run
+
+    with Run.open(run) as opened:
+        front = opened.pareto()
+        rows = _rows(front)
+        if as_json:
+            for row in rows:
+                row["spec"] = opened.architecture(row["id"]).to_dict()
+    if as_json:
+        print_json({"run": str(run), "pareto": rows})
+    else:
+        print_table(rows, COLUMNS)
+
+
+@click.command()
+@run_argument
+@limit_options
+@json_option
+def best(run: Path, as_json: bool, **limits: str | None) -> None:
+    """The candidate with the highest score within further limits, from the run file alone."""
+    from nas.config import Config
+    from nas.run import Run
+
+    given = {name: value for name, value in limits.items() if value is not None}
+    constraints = Config.from_dict({"constraints": given}, "best").constraints.constraints()
+    with Run.open(run) as opened:
+        row = opened.best(**{c.metric: c.at_most for c in constraints})
+    arch = row.pop("arch")
+    if as_json:
+        print_json({"run": str(run), **row, "spec": arch.to_dict()})
+        return
+    print_facts({**{name: row[name] for name in (*COLUMNS, "digest") if name in row}, "spec": _structure(arch)})
+
+
+@click.command()
+@run_argument
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; report.html in the run by default.")
+def report(run: Path, out: Path | None) -> None:
+    """Write the offline HTML report of a run; an unfinished run can be reported as well."""
+    from nas.report import write_report
+    from nas.run import REPORT, Run
+
+    with Run.open(run) as opened:
+        click.echo(write_report(opened, out or opened.directory / REPORT))
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{name: row[name] for name in (*COLUMNS, "digest") if name in row} for row in rows]
+
+
+def _structure(arch: Any) -> str:
+    from search_spaces.arch import InvalidArchitecture
+    from search_spaces.plainnet import write_structure
+
+    try:
+        return write_structure(arch)
+    except InvalidArchitecture:
+        return str(arch.to_json())

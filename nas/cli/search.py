@@ -1,0 +1,128 @@
+"""``netwright search`` and ``netwright resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli.options import (
+    json_option,
+    limit_options,
+    narrator,
+    print_facts,
+    print_json,
+    quiet_option,
+    run_argument,
+)
+
+
+@click.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file; flags are laid on top.")
+@click.option("--data", help="digits, fashion-mnist, image folder, IDX files, .npz or package.module:function.")
+@click.option("--space", help="Name from `netwright space ls`, or package.module:Space; auto suits the images.")
+@limit_options
+@click.option("--device", help="RUNTIME[:threads=N,batch=N] on which the latency budget is held.")
+@click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
+@click.option("--seconds", help="Stop the search after this time, for example 5min.")
+@click.option("--epochs", type=click.IntRange(1), help="Of the winner's training.")
+@click.option("--seed", type=click.IntRange(0), help="Of everything random.")
+@click.option("--engine", type=click.Choice(["auto", "serial", "ray"]), help="Where the work runs.")
+@click.option("--workers", type=click.IntRange(1), help="Ray workers; one per CPU by default.")
+@click.option("--address", help="Of a running Ray cluster.")
+@click.option("--set", "settings", multiple=True, metavar="A.B=C", help="Any other setting. Repeatable.")
+@click.option("--no-train", is_flag=True, help="Stop after the finalists are measured.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/latest"), show_default=True, help="Run directory."
+)
+@json_option
+@quiet_option
+def search(
+    config_file: Path | None, settings: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **flags: Any
+) -> None:
+    """Search a space under limits, train the winner, export it, and measure that it keeps the budget."""
+    from nas.config import Config
+    from nas.job.job import start_job
+
+    over = _overrides(flags, settings)
+    config = Config.from_yaml(config_file, over) if config_file else Config.from_dict(over, "search")
+    with narrator(quiet) as teller, _resumable(out):
+        outcome = start_job(config, out, teller)
+    _finish(outcome, as_json)
+
+
+@click.command()
+@run_argument
+@json_option
+@quiet_option
+def resume(run: Path, as_json: bool, quiet: bool) -> None:
+    """Go on with an interrupted run; it ends as if it had not been interrupted."""
+    from nas.job.job import resume_job
+
+    with narrator(quiet) as teller, _resumable(run):
+        outcome = resume_job(run, teller)
+    _finish(outcome, as_json)
+
+
+def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
+    """Flags and --set values as nested settings; --set wins."""
+    from nas.config import merge, parse_setting
+
+    places = {
+        "data": "data", "space": "space", "device": "device", "seed": "seed",
+        "latency": "constraints.latency", "params": "constraints.params", "macs": "constraints.macs",
+        "memory": "constraints.memory", "depth": "constraints.depth",
+        "evaluations": "search.evaluations", "seconds": "search.seconds", "epochs": "recipe.epochs",
+        "engine": "engine.kind", "workers": "engine.workers", "address": "engine.address",
+    }  # fmt: skip
+    over: dict[str, Any] = {"train": False} if flags["no_train"] else {}
+    for flag, place in places.items():
+        if flags[flag] is not None:
+            setting: Any = flags[flag]
+            for name in reversed(place.split(".")):
+                setting = {name: setting}
+            over = merge(over, setting)
+    for text in settings:
+        over = merge(over, parse_setting(text))
+    return over
+
+
+class _resumable:  # noqa: N801 - reads as a statement
+    """Prints the resume line when the user stops the work."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and (kind is KeyboardInterrupt or kind.__name__ == "Interrupted"):
+            click.echo(f"go on with: netwright resume {self.run}", err=True)
+
+
+def _finish(outcome: Any, as_json: bool) -> None:
+    summary = outcome.summary
+    if as_json:
+        print_json(summary)
+    else:
+        best, latency = summary["best"], summary["best"]["latency_ms"]
+        facts = {
+            "run": summary["run"],
+            "candidate": best["id"],
+            "score": f"{best['score']:.3f}",
+            "latency": f"predicted {_ms(latency['predicted'])}, measured {_ms(latency['measured'])}",
+            "test top-1": "not trained"
+            if best["top1"] is None
+            else f"{best['top1']:.4f} ± {best['top1_standard_error']:.4f}",
+            "verdict": summary["verdict"],
+            **summary["artifacts"],
+        }
+        print_facts(facts)
+    if outcome.exit_code:
+        raise click.exceptions.Exit(outcome.exit_code)
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f} ms"

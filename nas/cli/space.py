@@ -1,0 +1,151 @@
+"""``netwright space ls | show | check``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nas.cli.options import (
+    device_option,
+    json_option,
+    limit_options,
+    narrator,
+    print_facts,
+    print_json,
+    print_table,
+    quiet_option,
+    shapes,
+    task_options,
+)
+
+
+@click.group()
+def space() -> None:
+    """List, show and check search spaces; your own is package.module:Space."""
+
+
+@space.command("ls")
+@json_option
+def list_spaces(as_json: bool) -> None:
+    """The built-in spaces."""
+    from search_spaces import SPACES
+
+    rows = [
+        {"name": name, "kind": type(found).__name__, "combinations": _cardinality(found), "features": _features(found)}
+        for name, found in SPACES.items()
+    ]
+    if as_json:
+        print_json({"spaces": rows})
+    else:
+        print_table(
+            [{**row, "combinations": _power(_cardinality(SPACES[str(row["name"])]))} for row in rows], list(rows[0])
+        )
+
+
+@space.command("show")
+@click.argument("name")
+@click.option("--samples", default=3, show_default=True, type=click.IntRange(0), help="Random members to print.")
+@click.option("--seed", default=0, show_default=True)
+@json_option
+def show(name: str, samples: int, seed: int, as_json: bool) -> None:
+    """The choices of a space and a few random members."""
+    import numpy as np
+
+    from nas.cli.runs import _structure as structure
+    from search_spaces import load_space
+    from search_spaces.space import GridSpace
+
+    found = load_space(name)
+    rng = np.random.default_rng(seed)
+    members = [found.sample(rng) for _ in range(samples)]
+    knobs = {knob.name: list(knob.choices) for knob in found.knobs} if isinstance(found, GridSpace) else None
+    if as_json:
+        print_json(
+            {
+                "name": found.name,
+                "combinations": _cardinality(found),
+                "knobs": knobs,
+                "samples": [m.to_dict() for m in members],
+            }
+        )
+        return
+    print_facts({"name": found.name, "combinations": _power(_cardinality(found)), **(knobs or _zen_facts(found))})
+    for member in members:
+        click.echo(structure(member))
+
+
+@space.command("check")
+@click.argument("name")
+@task_options
+@limit_options
+@device_option
+@click.option("--samples", default=2000, show_default=True, type=click.IntRange(10), help="Random members to look at.")
+@click.option("--seed", default=0, show_default=True)
+@json_option
+@quiet_option
+def check(  # noqa: PLR0913 - the options
+    name: str,
+    data: str | None,
+    resolution: int | None,
+    classes: int | None,
+    in_channels: int | None,
+    device: str,
+    samples: int,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+    **limits: str | None,
+) -> None:
+    """What a search will meet: share within the limits, reachable ranges, duplicates. Costs seconds.
+
+    A limit on latency needs a latency table; `netwright profile` makes one.
+    """
+    from hardware.device import Device
+    from hardware.table_cache import find_table
+    from nas.config import Config, InvalidConfig
+    from nas.objective import Gates
+    from nas.space_report import report_space
+    from search_spaces import load_space
+
+    found = load_space(name)
+    shape, num_classes = shapes(data, resolution, classes, in_channels)
+    given = {key: value for key, value in limits.items() if value is not None}
+    constraints = Config.from_dict({"constraints": given}, "space check").constraints.constraints()
+    table = find_table(found.name, Device.parse(device), shape, num_classes)
+    if table is None and limits["latency"] is not None:
+        raise InvalidConfig(
+            f"space check: no latency table of {found.name} for {device} at {shape[1]} pixels; make one: "
+            f"netwright profile --space {name} --device {device} --resolution {shape[1]} --in-channels {shape[0]}"
+        )
+    with narrator(quiet) as teller:
+        result = report_space(
+            found, Gates(shape, num_classes, constraints, table), samples=samples, seed=seed, narrator=teller
+        )
+    if as_json:
+        print_json(result)
+        return
+    print_facts({key: value for key, value in result.items() if key != "metrics"})
+    print_table(
+        [{"metric": key, **row} for key, row in result["metrics"].items()],
+        ("metric", "least", "p10", "median", "p90", "most"),
+    )
+
+
+def _cardinality(found: Any) -> int | None:
+    return getattr(found, "cardinality", None)
+
+
+def _features(found: Any) -> int:
+    import numpy as np
+
+    return len(found.encode(found.sample(np.random.default_rng(0))))
+
+
+def _power(count: int | None) -> str:
+    return "unbounded" if count is None else f"{count:.3g}"
+
+
+def _zen_facts(found: Any) -> dict[str, Any]:
+    seed = getattr(found, "seed", None)
+    return {} if seed is None else {"starts from": seed.to_json()}

@@ -1,0 +1,71 @@
+"""How a user names an architecture: a structure string, a JSON file, or ``RUN:ID``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_spaces.arch import Architecture, InvalidArchitecture
+from search_spaces.plainnet import read_structure
+
+_RUN_ID = re.compile(r"(?P<run>.+):(?P<id>\d+)")
+_EXPECTED = "expected a structure string, a JSON file, or RUN:ID (a run directory and a candidate's number)"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """An architecture and what its source says about the task.
+
+    Attributes:
+        arch: the design.
+        in_channels: of the images; None when the source does not say.
+        data: the dataset of the run that it comes from; None otherwise.
+    """
+
+    arch: Architecture
+    in_channels: int | None = None
+    data: str | None = None
+
+
+def load_spec(text: str) -> Spec:
+    """Read a SPEC argument.
+
+    Raises: InvalidArchitecture: malformed, with the place. RunFileError: no such run or candidate.
+    """
+    match = _RUN_ID.fullmatch(text)
+    if match and Path(match["run"]).exists():
+        from nas.run import Run
+
+        with Run.open(match["run"]) as run:
+            return Spec(run.architecture(int(match["id"])), data=run.config.data)
+    if "(" in text:
+        arch, in_channels = read_structure(text)
+        return Spec(arch, in_channels)
+    path = Path(text)
+    if path.is_dir():
+        path = path / "config.json"
+    if not path.is_file():
+        raise InvalidArchitecture(f"{text!r}: no such file; {_EXPECTED}")
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> Spec:
+    try:
+        content = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArchitecture(f"{path}: cannot be read as text ({error}); {_EXPECTED}") from None
+    if content.startswith("Super") or content.startswith("ConvKX"):
+        arch, in_channels = read_structure(content)
+        return Spec(arch, in_channels)
+    import json
+
+    try:
+        data = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise InvalidArchitecture(
+            f"{path}, line {error.lineno} column {error.colno}: {error.msg}; {_EXPECTED}"
+        ) from None
+    if isinstance(data, dict) and isinstance(data.get("architecture"), dict):  # config.json of an export
+        return Spec(Architecture.from_dict(data["architecture"]), data.get("in_channels"), data.get("dataset"))
+    return Spec(Architecture.from_dict(data))
