@@ -15,7 +15,8 @@ def digits(value: float, significant: int = 3) -> str:
         return NONE
     if value == 0:
         return "0"
-    places = significant - 1 - math.floor(math.log10(abs(value)))
+    exponent = int(f"{value:.{significant - 1}e}".partition("e")[2])  # of the rounded value
+    places = significant - 1 - exponent
     return f"{value:,.{max(0, places)}f}"
 
 

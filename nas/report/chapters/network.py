@@ -62,7 +62,8 @@ def _waterfall(facts: Facts, rows: list[BlockRow]) -> Section:
     table = Table("Blocks as a table", (*head, *(["latency"] if timed else [])), tuple(lines), words=(0, 1, 2, 3))
     total = sum(row.latency_ms or 0.0 for row in rows)
     lead = (
-        f"The latency table predicts {digits(total)} ms; the classifier's bar includes the fixed overhead of a call. "
+        f"The latency table predicts {digits(total)} ms; the classifier's bar includes what belongs to no block, "
+        "such as the overhead of a call. "
         if timed
         else "Without a latency table there are no milliseconds to share out. "
     )
