@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from nas.objective import Gates
+from nas.gates import Gates
 from nas.protocols import Runner, Search, Store
 from nas.records import Budget, Candidate, Failure, Result, Success
 

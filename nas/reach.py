@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.objective import Gates
+from nas.gates import Gates
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Constraint, Failure, Success
 from nas.search.evolution import Evolution

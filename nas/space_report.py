@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.gates import Gates
 from nas.narrator import Silent
-from nas.objective import Gates
 from nas.protocols import SearchSpace
 from nas.reach import tightest
 from nas.records import Candidate, Failure

@@ -104,7 +104,7 @@ def check(  # noqa: PLR0913 - the options
     from hardware.device import Device
     from hardware.table_cache import find_table
     from nas.config import Config, InvalidConfig
-    from nas.objective import Gates
+    from nas.gates import Gates
     from nas.space_report import report_space
     from search_spaces import load_space
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.objective import Gates
+from nas.gates import Gates
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Failure
 from nas.store import RunStore

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
+from nas.gates import Gates
 from nas.job.baselines import (
     Baseline,
     largest_feasible,
@@ -21,7 +22,6 @@ from nas.job.baselines import (
 from nas.job.finalists_stage import Finalist
 from nas.job.task import Task
 from nas.narrator import Silent
-from nas.objective import Gates
 from nas.store import RunStore
 from nas.train.finalists import train_finalists
 from nas.train.recipe import Recipe

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from nas.gates import Gates
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
 from nas.narrator import Silent
-from nas.objective import Gates, Objective, candidate_seed
+from nas.objective import Objective, candidate_seed
 from nas.protocols import Runner, Search
 from nas.reach import explain_unreachable, reach
 from nas.records import Budget

@@ -8,7 +8,8 @@ from functools import cached_property
 from hardware.device import Device
 from hardware.lookup import LatencyTable
 from nas.config import Config
-from nas.objective import Gates, Objective
+from nas.gates import Gates
+from nas.objective import Objective
 from nas.protocols import SearchSpace
 from nas.train.data import Dataset, load_dataset
 from search_spaces import default_space, load_space

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-_LONGEST_TEMP = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
+PROBE_SECONDS = 5.0
+LONGEST_FOLDER = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
+_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+):(\d+)")
+_TOKEN = secrets.token_hex(32)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep the user's CUDA_VISIBLE_DEVICES; silences a warning
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
-_PREFIX = "netwright-"
+_PREFIX = "netwright-ray-"
+_LOCK = "lock"
 
 
 class RayUnavailable(RuntimeError):
@@ -39,19 +46,21 @@ def start_ray(address: str | None = None, workers: int | None = None) -> Iterato
     Raises: RayUnavailable.
     """
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    try:
-        import ray  # slow, and reads the environment set above
-    except ImportError as error:
-        raise RayUnavailable(f"Ray cannot be imported ({error}); install netwright's ray[tune]") from None
-    if ray.is_initialized():
-        yield _cpus(ray.cluster_resources())
-        return
-    with _private_token(address is None), _short_folder() as folder:
-        _connect(address, workers, folder)
+    with _private_token(address is None):
         try:
+            import ray  # slow, and reads the environment set above
+        except ImportError as error:
+            raise RayUnavailable(f"Ray cannot be imported ({error}); install netwright's ray[tune]") from None
+        if ray.is_initialized():
             yield _cpus(ray.cluster_resources())
-        finally:
-            ray.shutdown()
+            return
+        _probe(address)
+        with _short_folder() as folder:
+            _connect(address, workers, folder)
+            try:
+                yield _cpus(ray.cluster_resources())
+            finally:
+                ray.shutdown()
 
 
 def available_cpus() -> int:
@@ -63,6 +72,19 @@ def available_cpus() -> int:
 
 def _cpus(resources: dict[str, float]) -> int:
     return max(1, int(resources.get("CPU", 1)))
+
+
+def _probe(address: str | None) -> None:
+    """Refuse an address that nobody answers; Ray itself would try for minutes and then end the process."""
+    match = _HOST_AND_PORT.fullmatch(address or "")
+    if match is None:  # a private cluster, or "auto", which Ray resolves quickly
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RayUnavailable(
+            f"Ray at {address} cannot be reached: {error}; start the cluster or leave the address out"
+        ) from None
 
 
 def _connect(address: str | None, workers: int | None, folder: Path) -> None:
@@ -89,12 +111,13 @@ def _connect(address: str | None, workers: int | None, folder: Path) -> None:
 def _private_token(private: bool) -> Iterator[None]:
     """Give a private cluster a random token, unless the user configured authentication.
 
-    Otherwise Ray writes one into the home directory, which may be missing or read-only.
+    Otherwise Ray writes one into the home directory, which may be missing or read-only. It is one token a process,
+    because Ray's core remembers the first that it reads.
     """
     if not private or "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_MODE" in os.environ:
         yield
         return
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ["RAY_AUTH_TOKEN"] = _TOKEN
     try:
         yield
     finally:
@@ -103,34 +126,33 @@ def _private_token(private: bool) -> Iterator[None]:
 
 @contextmanager
 def _short_folder() -> Iterator[Path]:
-    """A folder for Ray's session, short enough for socket names, removed afterwards."""
+    """A folder for Ray's session, short enough for socket names, removed afterwards.
+
+    A lock is held on a file in it for as long as this process lives, so that others can tell an abandoned one.
+    """
     parent = Path(tempfile.gettempdir())
-    if len(str(parent)) + len(f"/{_PREFIX}0000000-12345678") > _LONGEST_TEMP:
+    if len(f"{parent}/{_PREFIX}12345678") > LONGEST_FOLDER:
         parent = Path("/tmp")
     _remove_abandoned(parent)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        lock = (folder / _LOCK).open("w")
     except OSError as error:
         raise RayUnavailable(f"Ray needs a folder for its sockets in {parent}: {error.strerror}") from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove session folders of our own processes that were killed."""
-    for folder in parent.glob(f"{_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdecimal() and not _alive(int(pid)):
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _remove_abandoned(parent: Path) -> None:
+    """Remove session folders of our own whose process was killed: nobody holds their lock."""
+    for path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        try:
+            with path.open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent, ignore_errors=True)
+        except OSError:  # in use, another user's, or gone meanwhile
+            continue

@@ -22,7 +22,7 @@ def guard(facts: Facts) -> Section:
     verdict = str(facts.guard["verdict"])
     seeds = max(len(row["top1"]) for row in rows)
     lead = (
-        "The searched network and baselines of about the same measured latency "
+        "The searched network and baselines that take about as long or less when measured "
         f"({ms(facts.guard['latency_ms'])}), each trained {seeds} time{'s' if seeds != 1 else ''} "
         "with the same recipe and judged on the validation images."
     )

@@ -1,0 +1,40 @@
+# Every target sets itself up: a virtual environment in .venv, installed once and again when pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+BASE := .venv/.base-installed
+DEV := .venv/.dev-installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-slow check bench clean
+
+demo: $(BASE)  ## search, train, export, verify and report on real digits; everything lands in demo/
+	rm -rf demo
+	$(BIN)/netwright search --config examples/digits.yaml --out demo
+
+test: $(DEV)  ## the fast tests
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(DEV)  ## statistical and long tests
+	$(BIN)/pytest -m slow
+
+check: $(DEV)  ## style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV)  ## ratios against a baseline or peer in the same run, one JSON object per line
+	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+$(BASE): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(DEV): $(BASE)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
