@@ -14,6 +14,7 @@ Matrix = NDArray[np.float64]
 
 _ROBUST_PASSES = 5
 LEAST_NETWORKS = 5
+CACHE_SIZES_MB = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,15 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """whole_ms = overhead_ms + factor * blocks_ms + per_megabyte_ms * weights_mb.
+    """whole_ms = overhead_ms + factor * blocks_ms + per_megabyte_ms * max(0, weights_mb - cached_mb).
 
-    Blocks measured alone keep their weights in the cache, which a whole network cannot: hence the last term.
+    Blocks measured alone keep their weights in the cache, which a large network cannot: hence the last term.
 
     Attributes:
         overhead_ms: of one call of an empty network.
         factor: of the sum of blocks and classifier.
-        per_megabyte_ms: of the network's weights.
+        per_megabyte_ms: of the network's weights beyond those that stay in the cache.
+        cached_mb: megabytes of weights that stay there, found by the fit.
         upper_factor: the measured latency is at most this times the prediction, at ``confidence``.
         confidence: of the upper bound, in 0..1, for networks like those of the calibration.
         held_out: errors of this calibration.
@@ -51,13 +53,15 @@ class Calibration:
     overhead_ms: float
     factor: float
     per_megabyte_ms: float
+    cached_mb: float
     upper_factor: float
     confidence: float
     held_out: HeldOut
 
     def predict(self, blocks_ms: float, weights_mb: float) -> float:
         """Milliseconds per call of the whole network."""
-        return self.overhead_ms + self.factor * blocks_ms + self.per_megabyte_ms * weights_mb
+        uncached_mb = max(0.0, weights_mb - self.cached_mb)
+        return self.overhead_ms + self.factor * blocks_ms + self.per_megabyte_ms * uncached_mb
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -69,7 +73,7 @@ class Calibration:
         return cls(**{**data, "held_out": HeldOut(**data["held_out"])})
 
 
-UNCALIBRATED = Calibration(0.0, 1.0, 0.0, math.inf, 1.0, HeldOut(0, math.nan, math.nan, math.nan))
+UNCALIBRATED = Calibration(0.0, 1.0, 0.0, 0.0, math.inf, 1.0, HeldOut(0, math.nan, math.nan, math.nan))
 
 
 def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidence: float) -> Calibration:
@@ -82,18 +86,37 @@ def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidenc
         confidence: of the upper bound, 0.5..0.99.
     """
     rest_ms = np.maximum(measured_ms - overhead_ms, 0.1 * measured_ms)
-    factor, per_megabyte_ms = _robust_fit(summed, rest_ms)
+    cached_mb, (factor, per_megabyte_ms) = _fit(summed, rest_ms)
     others = [np.delete(np.arange(len(rest_ms)), i) for i in range(len(rest_ms))]
-    left_out_ms = np.array([summed[i] @ _robust_fit(summed[o], rest_ms[o]) for i, o in enumerate(others)])
+    left_out_ms = np.array([_predict(summed[i], *_fit(summed[o], rest_ms[o])) for i, o in enumerate(others)])
     predicted_ms = np.maximum(left_out_ms, 1e-9) + overhead_ms
     return Calibration(
         overhead_ms=float(overhead_ms),
         factor=float(factor),
         per_megabyte_ms=float(per_megabyte_ms),
+        cached_mb=cached_mb,
         upper_factor=math.exp(upper_bound(np.log(measured_ms / predicted_ms), confidence)),
         confidence=confidence,
         held_out=held_out(predicted_ms, measured_ms),
     )
+
+
+def _fit(summed: Matrix, measured_ms: Vector) -> tuple[float, Vector]:
+    """The cache size, of a few, that explains the networks best, and the two coefficients for it."""
+    fits = [(cached_mb, _robust_fit(_beyond(summed, cached_mb), measured_ms)) for cached_mb in CACHE_SIZES_MB]
+    errors = [
+        float(np.mean(np.abs(_beyond(summed, cached_mb) @ coefficients / measured_ms - 1)))
+        for cached_mb, coefficients in fits
+    ]
+    return fits[int(np.argmin(errors))]
+
+
+def _beyond(summed: Matrix, cached_mb: float) -> Matrix:
+    return np.column_stack([summed[:, 0], np.maximum(0.0, summed[:, 1] - cached_mb)])
+
+
+def _predict(row: Vector, cached_mb: float, coefficients: Vector) -> float:
+    return float((_beyond(row[None], cached_mb) @ coefficients)[0])
 
 
 def _robust_fit(summed: Matrix, measured_ms: Vector) -> Vector:
@@ -130,9 +153,10 @@ def held_out(predicted_ms: Vector, measured_ms: Vector) -> HeldOut:
     from scipy.stats import spearmanr
 
     error = np.abs(predicted_ms / measured_ms - 1)
+    ranked = np.ptp(predicted_ms) > 0 and np.ptp(measured_ms) > 0
     return HeldOut(
         networks=len(measured_ms),
         mape=float(error.mean()),
         within_10=float((error <= 0.10).mean()),
-        spearman=float(spearmanr(predicted_ms, measured_ms).statistic),
+        spearman=float(spearmanr(predicted_ms, measured_ms).statistic) if ranked else 0.0,
     )

@@ -133,12 +133,15 @@ class LatencyTable:
         return total_ms + head[0], weights_mb + head[1]
 
     def blocks_ms(self, arch: Architecture) -> tuple[float, ...]:
-        """Calibrated share of each block, classifier and call overhead excluded; for drawing a waterfall."""
-        shares, shape = [], self.input_shape
+        """Share of each block in ``mean_ms``; the rest is classifier and call overhead. For drawing a waterfall."""
+        parts, shape = [], self.input_shape
         for block in arch.blocks:
-            part_ms, part_mb, shape = self._blocks.get((block, shape)) or self._add_block(block, shape)
-            shares.append(self.calibration.predict(part_ms, part_mb) - self.calibration.overhead_ms)
-        return tuple(shares)
+            parts.append(self._blocks.get((block, shape)) or self._add_block(block, shape))
+            shape = parts[-1][2]
+        weights_mb = self.summed(arch)[1]
+        uncached = max(0.0, 1 - self.calibration.cached_mb / weights_mb)
+        per_mb = self.calibration.per_megabyte_ms * uncached
+        return tuple(self.calibration.factor * part_ms + per_mb * part_mb for part_ms, part_mb, _ in parts)
 
     def _add_block(self, block: Block, in_shape: Shape) -> _Part:
         total_ms = weights_mb = 0.0
@@ -220,9 +223,7 @@ class LatencyTable:
                 measured=tuple((predicted, measured) for predicted, measured in data["measured"]),
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise TableUnreadable(
-                f"latency table: cannot be read ({type(error).__name__}: {error})"
-            ) from None
+            raise TableUnreadable(f"latency table: cannot be read ({type(error).__name__}: {error})") from None
         if table.digest != data.get("digest"):
             raise TableUnreadable("latency table: its digest does not fit its content; it was cut or altered")
         return table

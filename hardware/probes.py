@@ -21,6 +21,7 @@ from search_spaces.layers import CONV, INPUT, RELU, Layer, Shape
 COPIES = 3  # of a sub-layer that fits behind itself: nearer to its life inside a network
 HEADS = 5
 LARGEST_SHARE = 1 / 60  # of the time for one sub-layer: giants teach nothing about networks that anyone wants
+LARGE_MS = 200.0
 LEAST_SUB_LAYERS, MOST_SUB_LAYERS = 20, 180
 EMPTY = LayerModel("empty network", (Layer("relu", RELU, (INPUT,), (8, 1, 1), (8, 1, 1)),), (8, 1, 1))
 
@@ -76,15 +77,13 @@ def choose_probes(
         for block, in_shape in block_inputs(arch, input_shape):
             seen.update(dict(sub_layers(block, in_shape)))
         shapes.add(_last_shape(block, in_shape))
-    subs = sorted(
-        seen, key=repr
-    )  # a Counter's order depends on the archs only, but hashes differ between runs
+    subs = sorted(seen, key=repr)  # a Counter's order depends on the archs only, but hashes differ between runs
     points = np.array([work_of(expand_sub_layer(sub)).features for sub in subs])
     order = _interleave(
         farthest_first(points, MOST_SUB_LAYERS), _weighted_order(np.array([seen[sub] for sub in subs]), rng)
     )
     probes: list[Probe] = []
-    most_ms = LARGEST_SHARE * budget_ms
+    most_ms = max(LARGEST_SHARE * budget_ms, LARGE_MS)
     for at in order:
         probe = _sub_layer_probe(subs[at], len(probes))
         cost_ms = planned_ms(probe.model.layers)
@@ -94,9 +93,7 @@ def choose_probes(
         if len(probes) >= LEAST_SUB_LAYERS and (budget_ms < 0 or len(probes) >= MOST_SUB_LAYERS):
             break
         probes.append(probe)
-    return probes + [
-        _head_probe(shape, num_classes) for shape in sorted(shapes)[:: max(1, len(shapes) // HEADS)]
-    ]
+    return probes + [_head_probe(shape, num_classes) for shape in sorted(shapes)[:: max(1, len(shapes) // HEADS)]]
 
 
 def _last_shape(block: Block, in_shape: Shape) -> Shape:
@@ -144,18 +141,14 @@ def _head_probe(shape: Shape, num_classes: int) -> Probe:
 
 def _probe(name: str, piece: tuple[Layer, ...], copies: int) -> Probe:
     layers = tuple(
-        layer._replace(
-            name=f"copy{copy}.{layer.name}", inputs=tuple(copy * len(piece) + at for at in layer.inputs)
-        )
+        layer._replace(name=f"copy{copy}.{layer.name}", inputs=tuple(copy * len(piece) + at for at in layer.inputs))
         for copy in range(copies)
         for layer in piece
     )
     return Probe(LayerModel(name, layers, piece[0].in_shape), piece, copies)
 
 
-def fit_sub_layers(
-    timed: Sequence[tuple[Probe, Measurement]], overhead_ms: float, seed: int
-) -> SubLayerModel:
+def fit_sub_layers(timed: Sequence[tuple[Probe, Measurement]], overhead_ms: float, seed: int) -> SubLayerModel:
     """Costs of demands from all probes, then the correction between sub-layers by Kriging.
 
     Args:

@@ -82,8 +82,9 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
         calibration=UNCALIBRATED,
         conditions=surroundings.conditions(device, input_shape),
     )
+    others = sample_widely(space, SAMPLED_NETWORKS, rng)  # not those that the sub-layers were taken from
     table = _calibrated(
-        draft, archs, empty.latency_ms, seconds, confidence, _part_of(tell, "networks", PROBE_SHARE, 1.0)
+        draft, others, empty.latency_ms, seconds, confidence, _part_of(tell, "networks", PROBE_SHARE, 1.0)
     )
     return replace(table, conditions=surroundings.conditions(device, input_shape))
 
@@ -105,14 +106,10 @@ def _calibrated(
     measured_ms = np.array([result.latency_ms for _, result in timed_well])
     calibration = calibrate(summed, measured_ms, overhead_ms, confidence)
     predicted_ms = [calibration.predict(*row) for row in summed]
-    return replace(
-        draft, calibration=calibration, measured=tuple(zip(predicted_ms, measured_ms.tolist(), strict=True))
-    )
+    return replace(draft, calibration=calibration, measured=tuple(zip(predicted_ms, measured_ms.tolist(), strict=True)))
 
 
-def _spread_over_latency(
-    table: LatencyTable, archs: Sequence[Architecture], budget_ms: float
-) -> list[Architecture]:
+def _spread_over_latency(table: LatencyTable, archs: Sequence[Architecture], budget_ms: float) -> list[Architecture]:
     """Networks evenly spread over the logarithm of their predicted latency, as many as the time allows."""
     most_ms = budget_ms / LEAST_NETWORKS
 

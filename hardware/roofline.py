@@ -58,24 +58,25 @@ class Work(NamedTuple):
     Attributes:
         demands: (len(DEMANDS),) millions of multiply-adds and scalars, and counts of calls, of one image.
         features: (len(FEATURES),) what kind of work it is; sizes as base-2 logarithms.
-        weights: trainable scalars.
+        weights: scalars that are read; taps that never leave the padding, on maps smaller than the kernel, are not.
     """
 
     demands: Vector
     features: Vector
-    weights: int
+    weights: float
 
 
 def work_of(layers: Sequence[Layer]) -> Work:
     """Sum up layers in one pass: tens of microseconds a block."""
     total = [0.0] * len(DEMANDS)
     macs = pointwise = depthwise = odd = traffic = 0.0
-    weights = convs = gates = 0
+    weights = 0.0
+    convs = gates = 0
     kernel, narrowest = 1, layers[-1].channels
     for layer in layers:
         channels, height, width = layer.shape
         if layer.op == CONV:
-            size = layer.weight_count
+            size = read_weights(layer)
             in_channels, in_height, in_width = layer.in_shape
             layer_macs, moved = (
                 true_macs(layer),
@@ -139,6 +140,23 @@ def true_macs(layer: Layer) -> float:
     rows = _inner_taps(in_height, height, layer.kernel, layer.stride)
     columns = rows if in_width == in_height else _inner_taps(in_width, width, layer.kernel, layer.stride)
     return channels * layer.in_shape[0] / layer.groups * rows * columns
+
+
+def read_weights(layer: Layer) -> float:
+    """Weights of a convolution that meet at least one input value."""
+    kernel, stride = layer.kernel, layer.stride
+    _, in_height, in_width = layer.in_shape
+    _, height, width = layer.shape
+    rows = _used_taps(in_height, height, kernel, stride)
+    columns = rows if in_width == in_height else _used_taps(in_width, width, kernel, stride)
+    return layer.channels * layer.in_shape[0] / layer.groups * rows * columns
+
+
+@lru_cache(maxsize=10_000)
+def _used_taps(size: int, outputs: int, kernel: int, stride: int) -> int:
+    """Taps along one axis that fall inside the map at one output position or more."""
+    pad = (kernel - 1) // 2
+    return sum(any(0 <= o * stride - pad + tap < size for o in range(outputs)) for tap in range(kernel))
 
 
 @lru_cache(maxsize=10_000)
