@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from report_runs import (
     finished_run,
     large_run,
@@ -18,6 +20,7 @@ from report_runs import (
     settings,
 )
 
+from nas.config import Config
 from nas.report import write_report
 from nas.run import Run
 from nas.store import FILE_NAME, RunStore
@@ -30,13 +33,13 @@ VOID = {"meta", "br", "img", "link", "input"}
 class Page(HTMLParser):
     """Elements, texts by section, and whether all tags close."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.sections: dict[str, str] = {}
         self.section = "head"
-        self.feed(html)
+        self.feed(source)
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -130,11 +133,11 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_what_the_run_says_is_escaped(tmp_path: Path) -> None:
     config = settings(data=EVIL, space=EVIL)
     run = finished_run(tmp_path / "<script>alert(2)", config=config)
-    html = report(run)
-    page = Page(html)
+    source = report(run)
+    page = Page(source)
     assert not page.names("script")
     assert not page.names("img")
-    assert "&lt;script&gt;alert" in html
+    assert "&lt;script&gt;alert" in source
     assert EVIL in page.sections["head"]
 
 
@@ -224,9 +227,9 @@ def test_the_time_of_the_search_is_shown_when_it_is_known(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("candidates", [20_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_the_page_stays_small_however_many_candidates(tmp_path: Path, candidates: int) -> None:
-    html = report(large_run(tmp_path, candidates))
-    assert len(html.encode()) < 200_000
-    assert f"{candidates:,}" in html
+    source = report(large_run(tmp_path, candidates))
+    assert len(source.encode()) < 200_000
+    assert f"{candidates:,}" in source
 
 
 def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
@@ -238,3 +241,8 @@ def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
         assert write_report(opened, target) == target
     assert target.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert [path.name for path in target.parent.iterdir()] == ["report.html"]
+
+
+def test_the_printed_configuration_is_the_one_of_the_run(full: str) -> None:
+    printed = full[full.index('aria-label="run.yaml') :].partition(">")[2].partition("</pre>")[0]
+    assert Config.from_dict(yaml.safe_load(html.unescape(printed))) == settings()
