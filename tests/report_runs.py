@@ -17,9 +17,10 @@ from hardware.lookup import LatencyTable, SubLayerModel
 from hardware.measure import Measurement
 from hardware.roofline import DEMANDS, FEATURES
 from nas.config import Config
+from nas.gates import Gates
 from nas.job.delivery_stage import judge, sentence
 from nas.loop import SearchLoop
-from nas.objective import Gates, Objective
+from nas.objective import Objective
 from nas.records import Budget, Candidate, Failure, Success
 from nas.runners.serial import SerialRunner
 from nas.search.evolution import Evolution
