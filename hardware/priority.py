@@ -28,9 +28,7 @@ class Priority:
     def __init__(self, threads: int, *, on_cpu: bool) -> None:
         pin(threads)
         self.mode: Mode = _best_mode(threads, on_cpu)
-        self.now_ns: Callable[[], int] = (
-            time.process_time_ns if self.mode == "cpu-time" else time.perf_counter_ns
-        )
+        self.now_ns: Callable[[], int] = time.process_time_ns if self.mode == "cpu-time" else time.perf_counter_ns
 
     @contextmanager
     def burst(self) -> Iterator[None]:
@@ -55,7 +53,8 @@ def pin(threads: int) -> None:
 
 
 def _best_mode(threads: int, on_cpu: bool) -> Mode:
-    if sys.platform == "linux" and on_cpu and may_run_real_time():
+    if on_cpu and may_run_real_time():
+        _limit_real_time()
         return "fifo"
     try:
         os.nice(_NICENESS)
@@ -65,19 +64,25 @@ def _best_mode(threads: int, on_cpu: bool) -> Mode:
 
 
 def may_run_real_time() -> bool:
-    """Whether this process may use SCHED_FIFO; limits its real-time CPU seconds if so, for safety."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME) if hasattr(resource, "RLIMIT_RTTIME") else (0, -1)
+    """Whether the system lets this process schedule itself in real time; tries, and leaves all as it was."""
+    if sys.platform != "linux":
+        return False
     try:
         _schedule_all_threads(os.SCHED_FIFO, _FIFO_PRIORITY)
         _schedule_all_threads(os.SCHED_OTHER, 0)
     except OSError:
         return False
-    if hasattr(resource, "RLIMIT_RTTIME"):
-        limit = _REAL_TIME_LIMIT_S * 1_000_000
-        resource.setrlimit(resource.RLIMIT_RTTIME, (limit, hard if 0 <= hard < limit else limit))
     return True
+
+
+def _limit_real_time() -> None:
+    """Have the kernel end this process if it ever holds a CPU for too long: the watchdog of last resort."""
+    import resource
+
+    limit = _REAL_TIME_LIMIT_S * 1_000_000
+    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_RTTIME, (limit, limit))
 
 
 def _schedule_all_threads(policy: int, priority: int) -> None:
