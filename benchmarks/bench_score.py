@@ -7,10 +7,14 @@ same run, is the same answer from whole layer lists without caches.
 
 from __future__ import annotations
 
+import argparse
 import gc
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import _lru_cache_wrapper
+from pathlib import Path
 
 import numpy as np
 from json_line import emit
@@ -19,6 +23,7 @@ import hardware.counts
 import predictors.proxies.zen
 import search_spaces.expand
 from hardware.counts import count
+from hardware.lookup import LatencyTable
 from predictors.proxies import zen_score, zen_score_of_layers
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
@@ -70,6 +75,19 @@ def record_evolution() -> tuple[list[Architecture], float, float]:
     return children, time.process_time() - start, max(score for score, _ in population)
 
 
+def score_with_latency(text: str) -> Callable[[Architecture], object]:
+    """Gates, latency estimate, score. Only the speed of the table matters here, so any table serves."""
+    table = replace(LatencyTable.from_json(text), input_shape=SHAPE, num_classes=CLASSES)
+
+    def score(arch: Architecture) -> float | None:
+        counts = count(arch, SHAPE, CLASSES)
+        if counts.params > MAX_PARAMS or counts.macs > MAX_MACS or counts.depth > MAX_DEPTH:
+            return None
+        return zen_score(arch, SHAPE) if table.estimate(arch).upper_ms < math.inf else None
+
+    return score
+
+
 def rates(score: Callable[[Architecture], object], archs: list[Architecture], chunk: int) -> list[float]:
     seen = []
     for at in range(0, len(archs) - chunk + 1, chunk):
@@ -98,11 +116,17 @@ def clear() -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latency-table", type=Path, help="a cached table of netwright profile: adds a latency gate")
+    table = parser.parse_args().latency_table
+    gates = {"gates_then_score": score_with_gates, "gates_and_score_of_all": score_every}
+    if table is not None:
+        gates["gates_with_latency_then_score"] = score_with_latency(table.read_text())
     children, seconds, best = record_evolution()
     emit("evolution_iterations", [CHILDREN / seconds], "1/s", best_zen=round(best, 3), note="mutation included")
     for threshold in (gc.get_threshold(), RARE_COLLECTIONS):
         gc.set_threshold(*threshold)
-        for name, score in (("gates_then_score", score_with_gates), ("gates_and_score_of_all", score_every)):
+        for name, score in gates.items():
             clear()
             seen = rates(score, children, CHUNK)
             facts = {"cold_first_chunk": round(seen[0]), "best_chunk": round(max(seen))}

@@ -1,8 +1,9 @@
-"""One line of JSON a figure: name, median, interval, n, machine, versions, commit."""
+"""One line of JSON a figure: name, median, interval, n, machine and its load, commit."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ def emit(name: str, values: Sequence[float], unit: str, **facts: object) -> None
         "unit": unit,
         **facts,
         "machine": _processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
