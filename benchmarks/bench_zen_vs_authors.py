@@ -79,9 +79,7 @@ def compare(name: str, structure: str, scorers: dict[str, Callable[[str], float]
         score(structure)
     rounds = [{who: cpu_seconds(score, structure) for who, score in scorers.items()} for _ in range(ROUNDS)]
     scores = {who: [taken[who][1] for taken in rounds] for who in scorers}
-    spread = {
-        who: (round(statistics.fmean(v), 2), round(statistics.stdev(v), 2)) for who, v in scores.items()
-    }
+    spread = {who: (round(statistics.fmean(v), 2), round(statistics.stdev(v), 2)) for who, v in scores.items()}
     for who in OURS:
         ratios = [taken["authors"][0] / taken[who][0] for taken in rounds]
         emit(
@@ -98,9 +96,7 @@ def compare(name: str, structure: str, scorers: dict[str, Callable[[str], float]
 def main() -> None:
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder or not (Path(folder) / "Masternet.py").is_file():
-        skip(
-            "zen_monte_carlo_over_authors", f"set {FOLDER_VARIABLE} to a folder with the released ZenNAS code"
-        )
+        skip("zen_monte_carlo_over_authors", f"set {FOLDER_VARIABLE} to a folder with the released ZenNAS code")
         return
     torch.set_num_threads(1)
     torch.manual_seed(0)

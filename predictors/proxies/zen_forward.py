@@ -25,9 +25,7 @@ NORM_EPS = 1e-3
 TILE_FLOATS = 1 << 17  # of a wide map, so that a tile stays in the processor's second-level cache
 
 
-def draw_weights(
-    convs: Sequence[Layer], generator: torch.Generator, dtype: torch.dtype, device: str
-) -> list[Tensor]:
+def draw_weights(convs: Sequence[Layer], generator: torch.Generator, dtype: torch.dtype, device: str) -> list[Tensor]:
     """Draw N(0, 1) weights at once: (in, out) of pointwise convolutions, else (out, in / groups, k, k)."""
     sizes = [conv.weight_count - conv.bias * conv.channels for conv in convs]
     flat = torch.randn(sum(sizes), generator=generator, dtype=dtype, device=device)
@@ -36,9 +34,7 @@ def draw_weights(
         if _is_pointwise(conv):
             weights.append(values.view(conv.in_channels, conv.channels))
         else:
-            channels_last = values.view(
-                conv.channels, conv.kernel, conv.kernel, conv.in_channels // conv.groups
-            )
+            channels_last = values.view(conv.channels, conv.kernel, conv.kernel, conv.in_channels // conv.groups)
             weights.append(channels_last.permute(0, 3, 1, 2))
     return weights
 

@@ -117,9 +117,7 @@ def _check_alive(convs: Sequence[Layer], variances: Tensor, distance: Tensor) ->
         if not DEAD < variance < math.inf:
             raise ProxyFailed(f"{conv.name}: batch variance {variance}, expected positive and finite")
     if not 0 < distance.item() < math.inf:
-        raise ProxyFailed(
-            f"{convs[-1].name}: output distance {distance.item()}, expected positive and finite"
-        )
+        raise ProxyFailed(f"{convs[-1].name}: output distance {distance.item()}, expected positive and finite")
 
 
 def _draw(

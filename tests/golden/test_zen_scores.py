@@ -32,9 +32,7 @@ def test_closed_form(row):
     arch = _arch(row["name"])
     assert zen_score(arch, SHAPE, momentum=0.1) == pytest.approx(row["analytic"], abs=1e-3)
     assert zen_score(arch, SHAPE) == pytest.approx(row["analytic_true_variance"], abs=1e-3)
-    assert zen_score_of_layers(expand(arch, SHAPE, 10), momentum=0.1) == pytest.approx(
-        row["analytic"], abs=1e-3
-    )
+    assert zen_score_of_layers(expand(arch, SHAPE, 10), momentum=0.1) == pytest.approx(row["analytic"], abs=1e-3)
 
 
 def test_closed_form_of_the_mean_over_repeats():
@@ -55,9 +53,7 @@ def test_closed_form_of_the_mean_over_repeats():
 def test_monte_carlo_is_the_authors_within_three_standard_errors(row):
     authors = row["authors"]
     sampled = [
-        zen_score_monte_carlo(
-            _arch(row["name"]), SHAPE, COMPAT, generator=torch.Generator().manual_seed(seed)
-        ).mean
+        zen_score_monte_carlo(_arch(row["name"]), SHAPE, COMPAT, generator=torch.Generator().manual_seed(seed)).mean
         for seed in range(len(authors))
     ]
     error = ((stdev(authors) ** 2 + stdev(sampled) ** 2) / len(authors)) ** 0.5
@@ -69,9 +65,7 @@ def test_the_default_batch_is_within_one_standard_deviation_of_the_authors(name)
     authors = next(row for row in GOLDEN["scores"] if row["name"] == name)["authors"]
     sampling = replace(DEFAULT, momentum=0.1)
     sampled = [
-        zen_score_monte_carlo(
-            _arch(name), SHAPE, sampling, generator=torch.Generator().manual_seed(seed)
-        ).mean
+        zen_score_monte_carlo(_arch(name), SHAPE, sampling, generator=torch.Generator().manual_seed(seed)).mean
         for seed in range(8)
     ]
     assert abs(fmean(sampled) - fmean(authors)) < stdev(authors)

@@ -36,9 +36,7 @@ momenta = st.sampled_from((1.0, 0.1))
 @given(arch=architectures, shape=shapes, momentum=momenta, repeat=st.integers(1, 3))
 def test_architecture_and_layers_score_alike(arch, shape, momentum, repeat):
     whole = zen_score_of_layers(expand(arch, shape, 10), momentum=momentum, repeat=repeat)
-    assert zen_score(arch, shape, momentum=momentum, repeat=repeat) == pytest.approx(
-        whole, rel=1e-9, abs=1e-9
-    )
+    assert zen_score(arch, shape, momentum=momentum, repeat=repeat) == pytest.approx(whole, rel=1e-9, abs=1e-9)
     assert math.isfinite(whole)
 
 
@@ -53,9 +51,7 @@ def test_shortcuts_gates_and_classifier_do_not_count(arch, shape):
 
 @given(arch=architectures, at=st.integers(0, 6), size=st.integers(8, 48))
 def test_a_deeper_block_scores_higher_under_true_variances(arch, at, size):
-    arch = Architecture(
-        tuple(replace(b, channels=b.channels + 8, inner=b.inner and b.inner + 8) for b in arch.blocks)
-    )
+    arch = Architecture(tuple(replace(b, channels=b.channels + 8, inner=b.inner and b.inner + 8) for b in arch.blocks))
     at %= len(arch.blocks)
     block = arch.blocks[at]
     if block.kernel == 1 or "dw" in block.kind:  # fan-ins below about 3 shrink the score: nothing to promise

@@ -74,8 +74,6 @@ def test_a_missing_tensor_is_named():
 def test_the_plain_network_is_the_main_path_without_joins():
     layers = expand(_architecture("zen_idw", se=True), (3, 16, 16), 5)
     plain = plain_network(layers)
-    assert [layer.name for layer in plain] == [
-        layer.name for layer in main_path(layers) if layer.op not in (ADD, MUL)
-    ]
+    assert [layer.name for layer in plain] == [layer.name for layer in main_path(layers) if layer.op not in (ADD, MUL)]
     assert [layer.inputs for layer in plain] == [(at - 1,) for at in range(len(plain))]
     assert plain[0].inputs == (INPUT,)

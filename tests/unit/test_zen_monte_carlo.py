@@ -93,9 +93,7 @@ def test_repeats_and_their_standard_error():
     estimate = zen_score_monte_carlo(SMALL, SHAPE, sampling, generator=_generator())
     assert len(set(estimate.values)) == 5
     assert estimate.mean == pytest.approx(sum(estimate.values) / 5)
-    assert estimate.standard_error == pytest.approx(
-        torch.tensor(estimate.values).double().std().item() / 5**0.5
-    )
+    assert estimate.standard_error == pytest.approx(torch.tensor(estimate.values).double().std().item() / 5**0.5)
     single = zen_score_monte_carlo(SMALL, SHAPE, generator=_generator())
     assert single.standard_error is None
 
@@ -149,8 +147,6 @@ def test_a_dead_map_is_named():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda():
     sampling = replace(COMPAT, device="cuda", repeat=4)
-    on_cuda = zen_score_monte_carlo(
-        EVERYTHING, SHAPE, sampling, generator=torch.Generator("cuda").manual_seed(0)
-    )
+    on_cuda = zen_score_monte_carlo(EVERYTHING, SHAPE, sampling, generator=torch.Generator("cuda").manual_seed(0))
     on_cpu = zen_score_monte_carlo(EVERYTHING, SHAPE, replace(COMPAT, repeat=4), generator=_generator())
     assert on_cuda.values[0] == pytest.approx(on_cpu.values[0], abs=3)
