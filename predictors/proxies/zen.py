@@ -74,6 +74,8 @@ def zen_score(
         total += terms.log_scales
         q = _propagated(q, terms)
         shape, image = terms.shape, None
+    if image is not None:
+        raise ProxyFailed("Zen-Score: the architecture has no blocks, expected at least one")
     return total + _log_delta(q, shape)
 
 

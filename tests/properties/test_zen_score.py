@@ -112,6 +112,19 @@ def test_what_is_no_plain_network_is_refused(layers, message):
 
 
 @pytest.mark.parametrize(
+    ("arch", "shape", "message"),
+    [
+        (Architecture(()), (3, 8, 8), "no blocks"),
+        (Architecture((Block("conv", 8),)), (0, 8, 8), r"conv: maps \(0, 8, 8\)"),
+        (Architecture((Block("conv", 8),)), (3, 8, 0), r"conv: maps \(3, 8, 0\)"),
+    ],
+)
+def test_an_architecture_without_maps_is_refused(arch, shape, message):
+    with pytest.raises(ProxyFailed, match=message):
+        zen_score(arch, shape)
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"gamma": 0.0},
