@@ -86,6 +86,7 @@ def check_parity(
 def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
+    options.intra_op_num_threads = 1  # a few small batches: a pool of threads would cost more than it gives
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _ORT_ERRORS as error:

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -70,9 +69,7 @@ def test_a_training_learns_and_reports_every_epoch():
     assert result.top1 == report.top1  # the averaged weights are those that were validated
 
 
-@pytest.mark.parametrize(
-    "change", [{}, {"ema_decay": 0.0}, {"momentum": 0.0}, {"augment": "flip_crop_cutout"}]
-)
+@pytest.mark.parametrize("change", [{}, {"ema_decay": 0.0}, {"momentum": 0.0}, {"augment": "flip_crop_cutout"}])
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(change):
     data, recipe = shapes(), dataclasses.replace(RECIPE, epochs=2, **change)
     outcomes = []
@@ -195,9 +192,7 @@ def test_evaluation_leaves_model_and_mode_alone():
 @pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_divergence_is_one_clear_line(rate):
     data = shapes()
-    with pytest.raises(
-        TrainingDiverged, match=r"^epoch \d+: the \w+ loss is .*lower learning_rate"
-    ) as caught:
+    with pytest.raises(TrainingDiverged, match=r"^epoch \d+: the \w+ loss is .*lower learning_rate") as caught:
         fit(network(data), data, dataclasses.replace(RECIPE, learning_rate=rate, warmup_epochs=0), seed=0)
     assert "\n" not in str(caught.value)
 
@@ -220,10 +215,7 @@ def test_a_batch_larger_than_the_data_is_one_step():
 
 def test_grey_images_stored_with_their_channel_last_train_safely():
     data = shapes()
-    last = [
-        np.moveaxis(np.moveaxis(s.images, 1, 3).copy(), 3, 1)
-        for s in (data.train, data.validation, data.test)
-    ]
+    last = [np.moveaxis(np.moveaxis(s.images, 1, 3).copy(), 3, 1) for s in (data.train, data.validation, data.test)]
     parts = [Split(x, s.labels) for x, s in zip(last, (data.train, data.validation, data.test), strict=True)]
     odd = Dataset(data.name, *parts, data.classes)
     assert odd.train.images.strides != data.train.images.strides
