@@ -38,13 +38,15 @@ def load_space(name: str) -> Any:
         sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        space = found() if isinstance(found, type) else found
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UnknownSpace(f"space {name!r}: {error}") from None
-    space = found() if isinstance(found, type) else found
     missing = [operation for operation in _OPERATIONS if not callable(getattr(space, operation, None))]
+    if not isinstance(getattr(space, "name", None), str):
+        missing.append("name")
     if missing:
         raise UnknownSpace(
-            f"space {name!r}: {type(space).__name__} lacks {missing[0]!r}; a space needs {', '.join(_OPERATIONS)}"
+            f"space {name!r}: {type(space).__name__} lacks {missing[0]!r}; a space needs name, {', '.join(_OPERATIONS)}"
         )
     return space
 

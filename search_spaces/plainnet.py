@@ -58,10 +58,10 @@ def _zen_idw(match: re.Match[str], call: _Call) -> Parsed:
 
 
 def _genet(match: re.Match[str], call: _Call) -> Parsed:
-    if len(call.args) != 6:
+    if len(call.args) != 6 or any(a != int(a) for i, a in enumerate(call.args) if i != 4):
         raise InvalidArchitecture(
-            f"structure string, column {call.column}: {call.name} has {len(call.args)} arguments, "
-            "expected 6 (in,out,kernel,stride,expansion,sub_layers)"
+            f"structure string, column {call.column}: {call.name}({','.join(f'{a:g}' for a in call.args)}), "
+            "expected 6 numbers, all but the expansion whole (in,out,kernel,stride,expansion,sub_layers)"
         )
     cin, out, kernel, stride, _, depth = (int(a) for a in call.args)
     inner = round(out * call.args[4])
@@ -69,10 +69,10 @@ def _genet(match: re.Match[str], call: _Call) -> Parsed:
 
 
 _READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], _Call], Parsed]], ...] = (
-    (re.compile(r"SuperConvK(\d+)BNRELU"), _super_conv),
-    (re.compile(r"SuperResK1K(\d+)K1"), _zen("zen_bl")),
-    (re.compile(r"SuperResIDWE(\d+)K(\d+)"), _zen_idw),
-    (re.compile(r"SuperResK(\d+)K\1"), _zen("zen_xx")),
+    (re.compile(r"SuperConvK([0-9]{1,4})BNRELU"), _super_conv),
+    (re.compile(r"SuperResK1K([0-9]{1,4})K1"), _zen("zen_bl")),
+    (re.compile(r"SuperResIDWE([0-9]{1,4})K([0-9]{1,4})"), _zen_idw),
+    (re.compile(r"SuperResK([0-9]{1,4})K\1"), _zen("zen_xx")),
     (re.compile(r"SuperRes(KXKX|K1KXK1|K1DWK1)"), _genet),
 )
 _EXPECTED = (
@@ -108,7 +108,7 @@ def read_structure(text: str, *, se: bool = False) -> tuple[Architecture, int]:
         blocks.append(replace(block, se=True) if se and block.kind in ("zen_bl", "zen_idw") else block)
         at += used
     if first is None or first < 1:
-        raise InvalidArchitecture("structure string: no block that takes at least one input channel")
+        raise InvalidArchitecture("structure string, column 1: no block that takes at least one input channel")
     return Architecture(tuple(blocks)), first
 
 
@@ -122,16 +122,13 @@ def _calls(text: str) -> Iterator[_Call]:
             )
         column = match.start(1) + 1
         numbers = match[2].rsplit("|", 1)[-1]
+        where = f"structure string, column {column}: {match[0].strip()[:60]!r}"
         try:
             args = tuple(float(part) for part in numbers.split(","))
         except ValueError:
-            raise InvalidArchitecture(
-                f"structure string, column {column}: {match[1]}({match[2]}), expected numbers between the brackets"
-            ) from None
+            raise InvalidArchitecture(f"{where}, expected numbers between the brackets") from None
         if not all(abs(a) < 1e9 for a in args):
-            raise InvalidArchitecture(
-                f"structure string, column {column}: {match[1]}({match[2]}), a number is too large"
-            )
+            raise InvalidArchitecture(f"{where}, expected numbers below 1e9")
         yield _Call(match[1], args, column)
         at = match.end()
 

@@ -14,6 +14,11 @@ from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.expand import NEEDS_INNER, check_block, round8
 
 Value = int | float | str | bool
+MUTATION_TRIES = 1_000
+
+
+class NothingToMutate(ValueError):
+    """All values of the knobs decode to one architecture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,13 @@ class GridSpace(ABC):
         return self.decode({knob.name: knob.choices[rng.integers(len(knob.choices))] for knob in self.knobs})
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """A different architecture with one or two knobs changed, half of the changes to a neighbouring choice."""
+        """A different architecture with one or two knobs changed, half of the changes to a neighbouring choice.
+
+        Raises: NothingToMutate: the space has no other member, or a thousand changes found none.
+        """
         values = self.values_of(arch)
         free = [knob for knob in self.knobs if len(knob.choices) > 1]
-        if not free:
-            raise ValueError(f"{self.name}: no knob has two choices, nothing to mutate")
-        while True:
+        for _ in range(MUTATION_TRIES if free else 0):
             child = dict(values)
             for _ in range(rng.integers(1, 3)):
                 knob = free[rng.integers(len(free))]
@@ -69,6 +75,7 @@ class GridSpace(ABC):
             mutant = self.decode(child)
             if mutant != arch:
                 return mutant
+        raise NothingToMutate(f"{self.name}: found no second architecture; give a knob that matters another choice")
 
     def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
         """Each knob from either parent with equal chance."""

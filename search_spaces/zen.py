@@ -123,6 +123,8 @@ class ZenSpace:
             raise InvalidArchitecture(
                 f"{where} is {block.kind} with kernel {block.kernel}, expected one of {self.kinds}"
             )
+        if block.se or block.expansion:
+            raise InvalidArchitecture(f"{where} is {block}, expected no squeeze-and-excite and no expansion")
         if block.channels % 8 or block.inner % 8 or max(block.channels, block.inner) > MAX_CHANNELS:
             raise InvalidArchitecture(
                 f"{where}: widths {block.channels} and {block.inner}, expected multiples of 8 up to {MAX_CHANNELS}"
