@@ -106,9 +106,7 @@ def _declared_shape(graph: onnx.GraphProto, path: Path) -> Shape:
     inputs = [value for value in graph.input if value.name not in constants]
     sizes = _dimensions(inputs[0], 1) if inputs else []
     if len(sizes) != 4 or min(sizes[1:]) < 1:
-        raise RuntimeRefused(
-            f"{path}: its input is {sizes}, expected (batch, channels, height, width) of known size"
-        )
+        raise RuntimeRefused(f"{path}: its input is {sizes}, expected (batch, channels, height, width) of known size")
     return sizes[1], sizes[2], sizes[3]
 
 
@@ -136,7 +134,8 @@ def serve(commands: TextIO, answers: TextIO) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve standard input and output."""
     pipe = os.fdopen(os.dup(1), "w")  # libraries that print must not disturb the protocol
     os.dup2(2, 1)
     serve(sys.stdin, pipe)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from hardware.runtimes import NumericsMismatch, RuntimeRefused
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+_START = "import json, sys; sys.path += json.loads(sys.argv[1]); from hardware.measuring_process import main; main()"
 _REFUSALS = {error.__name__: error for error in (NumericsMismatch, RuntimeRefused)}
 
 
@@ -37,7 +39,7 @@ class Target:
         self._hang_s = hang_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hardware.measuring_process"],
+            [sys.executable, "-P", "-c", _START, json.dumps(_module_folders())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -70,9 +72,7 @@ class Target:
         except BrokenPipeError:
             line = ""
         except queue.Empty:
-            raise MeasurementFailed(
-                f"{doing}: no answer for {self._hang_s:g} s; the process was ended"
-            ) from None
+            raise MeasurementFailed(f"{doing}: no answer for {self._hang_s:g} s; the process was ended") from None
         if not line:
             raise MeasurementFailed(f"{doing}: the measuring process died ({self._last_words()})")
         answer: dict[str, Any] = json.loads(line)
@@ -113,7 +113,14 @@ def _close(pipe: Any) -> None:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Thread counts must be known before the libraries load; modules are found where the owner found them."""
-    counts = dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    return {**os.environ, **counts, **_PASSIVE_WAITING, "PYTHONPATH": paths}
+    """Thread counts must be known before the libraries load."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**inherited, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), **_PASSIVE_WAITING}
+
+
+def _module_folders() -> list[str]:
+    """Where the owner finds modules, this package first; the standard library comes before all of them.
+
+    So a file of the user's that is called like a standard module does not reach the measuring process.
+    """
+    return [str(Path(__file__).resolve().parents[1]), *(path or os.getcwd() for path in sys.path)]

@@ -114,6 +114,15 @@ def test_a_process_that_dies_is_one_line_and_leaves_nothing():
     assert children() == before
 
 
+def test_files_named_like_standard_modules_do_no_harm(tmp_path, monkeypatch):
+    for name in ("re", "json", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with Target(Device(), hang_s=30.0) as target:
+        assert target.ask("starting", do="start", device=Device().to_dict())["mode"]
+
+
 def test_what_killed_the_process_is_quoted():
     with Target(Device(), hang_s=30.0) as target:
         target.ask("starting", do="start", device=Device().to_dict())
