@@ -10,6 +10,7 @@ import numpy as np
 
 from hardware.calibration import LEAST_NETWORKS, UNCALIBRATED, calibrate
 from hardware.conditions import Surroundings
+from hardware.counts import count
 from hardware.device import Device
 from hardware.lookup import LatencyTable
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, Progress, measure
@@ -21,6 +22,7 @@ from search_spaces.layers import Shape
 LEAST_SECONDS = 10.0
 SAMPLED_NETWORKS = 300
 MOST_MUTATIONS = 12  # evolution walks away from what ``sample`` draws
+LIGHTER_FOR_PROBES, LIGHTER_FOR_CALIBRATION = 0.75, 0.5  # walks reach giants that no budget would admit
 CALIBRATION_NETWORKS = 14
 LEAST_BURSTS = 3
 PROBE_SHARE, NETWORK_SHARE = 0.55, 0.3  # of the time; fitting takes the rest
@@ -51,6 +53,9 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
 ) -> LatencyTable:
     """Measure a space on a device and return its latency table.
 
+    The upper bound holds for networks like those of the calibration: the lighter half of what the space draws
+    and a few mutations make of it, spread over latency, none of them among those that were taken apart.
+
     Args:
         space: anything with ``sample(rng)``; with ``mutate`` the table learns where evolution goes.
         device: runtime, threads and batch.
@@ -66,7 +71,9 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
     tell = progress or (lambda what, share: None)
     surroundings = Surroundings()
     rng = np.random.default_rng(seed)
-    archs = sample_widely(space, SAMPLED_NETWORKS, rng)
+    archs, others = sample_widely(space, SAMPLED_NETWORKS, rng), sample_widely(space, SAMPLED_NETWORKS, rng)
+    archs = lighter(archs, LIGHTER_FOR_PROBES, input_shape, num_classes)
+    others = lighter(others, LIGHTER_FOR_CALIBRATION, input_shape, num_classes)
 
     probes = choose_probes(archs, input_shape, num_classes, 1000 * PROBE_SHARE * seconds, rng)
     protocol = MeasureProtocol.quick(PROBE_SHARE * seconds)
@@ -82,7 +89,6 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
         calibration=UNCALIBRATED,
         conditions=surroundings.conditions(device, input_shape),
     )
-    others = sample_widely(space, SAMPLED_NETWORKS, rng)  # not those that the sub-layers were taken from
     table = _calibrated(
         draft, others, empty.latency_ms, seconds, confidence, _part_of(tell, "networks", PROBE_SHARE, 1.0)
     )
@@ -142,6 +148,12 @@ def sample_widely(space: Space, count: int, rng: np.random.Generator) -> list[Ar
             for _ in range(int(rng.integers(1, MOST_MUTATIONS + 1))):
                 archs[i] = mutate(archs[i], rng)
     return archs
+
+
+def lighter(archs: Sequence[Architecture], share: float, input_shape: Shape, num_classes: int) -> list[Architecture]:
+    """The networks with the fewest parameters, as a share 0..1 of all."""
+    by_size = sorted(archs, key=lambda arch: count(arch, input_shape, num_classes).params)
+    return by_size[: max(1, round(share * len(by_size)))]
 
 
 def space_name(space: Space) -> str:

@@ -69,20 +69,15 @@ class Work(NamedTuple):
 def work_of(layers: Sequence[Layer]) -> Work:
     """Sum up layers in one pass: tens of microseconds a block."""
     total = [0.0] * len(DEMANDS)
-    macs = pointwise = depthwise = odd = traffic = 0.0
-    weights = 0.0
+    macs = pointwise = depthwise = odd = traffic = weights = 0.0
     convs = gates = 0
-    kernel, narrowest = 1, layers[-1].channels
+    kernel, narrowest = 1, layers[-1].shape[0]
     for layer in layers:
-        channels, height, width = layer.shape
-        if layer.op == CONV:
-            size = read_weights(layer)
-            in_channels, in_height, in_width = layer.in_shape
-            layer_macs, moved = (
-                true_macs(layer),
-                in_channels * in_height * in_width + channels * height * width,
+        op = layer.op
+        if op == CONV:
+            at, layer_macs, moved, size = _conv_work(
+                layer.in_shape, layer.shape, layer.kernel, layer.stride, layer.groups
             )
-            at = _CONV_AT[conv_kind(layer)]
             total[at] += _MILLION * layer_macs
             total[at + 1] += _MILLION * moved
             total[at + 2] += _MILLION * size
@@ -91,20 +86,24 @@ def work_of(layers: Sequence[Layer]) -> Work:
             macs += layer_macs
             traffic += moved
             convs += 1
+            channels = layer.shape[0]
             kernel, narrowest = max(kernel, layer.kernel), min(narrowest, channels)
-            pointwise += layer_macs * (layer.kernel == 1)
-            depthwise += layer_macs * (layer.groups > 1)
-            odd += layer_macs * (channels % 8 > 0 or in_channels % 8 > 0)
-        elif layer.op == LINEAR:
+            if layer.kernel == 1:
+                pointwise += layer_macs
+            if layer.groups > 1:
+                depthwise += layer_macs
+            if channels % 8 or layer.in_shape[0] % 8:
+                odd += layer_macs
+        elif op == LINEAR:
             total[_LINEAR_AT] += _MILLION * layer.macs
             total[_LINEAR_AT + 1] += 1
             weights += layer.weight_count
         else:
-            at = _ELEMENTWISE_AT[layer.op]
-            total[at] += _MILLION * prod(layer.in_shape)
+            channels, height, width = layer.in_shape
+            at = _ELEMENTWISE_AT[op]
+            total[at] += _MILLION * channels * height * width
             total[at + 1] += 1
-            gates += layer.op == MUL
-            weights += layer.weight_count
+            gates += op == MUL
     first, last = layers[0].in_shape, layers[-1].shape
     sizes = (macs, traffic, weights, first[0], last[0], narrowest, last[1], first[1] / last[1], convs)
     shares = (part / max(macs, 1.0) for part in (pointwise, depthwise, odd))
@@ -150,6 +149,14 @@ def read_weights(layer: Layer) -> float:
     rows = _used_taps(in_height, height, kernel, stride)
     columns = rows if in_width == in_height else _used_taps(in_width, width, kernel, stride)
     return layer.channels * layer.in_shape[0] / layer.groups * rows * columns
+
+
+@lru_cache(maxsize=100_000)
+def _conv_work(in_shape: Shape, shape: Shape, kernel: int, stride: int, groups: int) -> tuple[int, float, int, float]:
+    """Place among the demands, multiply-adds, scalars in and out, weights read."""
+    layer = Layer("", CONV, (), in_shape, shape, kernel, stride, groups)
+    moved = prod(in_shape) + prod(shape)
+    return _CONV_AT[conv_kind(layer)], true_macs(layer), moved, read_weights(layer)
 
 
 @lru_cache(maxsize=10_000)
