@@ -34,9 +34,7 @@ class Device:
 
     def __post_init__(self) -> None:
         if self.runtime not in RUNTIMES:
-            raise InvalidDevice(
-                f"device: unknown runtime {self.runtime!r}, expected one of {', '.join(RUNTIMES)}"
-            )
+            raise InvalidDevice(f"device: unknown runtime {self.runtime!r}, expected one of {', '.join(RUNTIMES)}")
         if self.name not in NAMES:
             raise InvalidDevice(f"device: name={self.name!r}, expected one of {', '.join(NAMES)}")
         if self.name == "cuda" and self.runtime != "torch":
@@ -59,9 +57,7 @@ class Device:
             if not equals or key not in ("name", "threads", "batch"):
                 raise InvalidDevice(f"device {text!r}: cannot read {item!r}, expected {_GRAMMAR}")
             if key != "name" and not value.isdecimal():
-                raise InvalidDevice(
-                    f"device {text!r}: {key}={value!r}, expected a whole number of at least 1"
-                )
+                raise InvalidDevice(f"device {text!r}: {key}={value!r}, expected a whole number of at least 1")
             choices[key] = value if key == "name" else int(value)
         return cls(**choices)
 
@@ -77,9 +73,7 @@ class Device:
     def from_dict(cls, data: Any) -> Self:
         """Read what ``to_dict`` wrote. Raises InvalidDevice."""
         if not isinstance(data, dict) or set(data) - {"name", "runtime", "threads", "batch"}:
-            raise InvalidDevice(
-                f"device: got {data!r}, expected an object with name, runtime, threads and batch"
-            )
+            raise InvalidDevice(f"device: got {data!r}, expected an object with name, runtime, threads and batch")
         return cls(**data)
 
     @classmethod
@@ -88,6 +82,4 @@ class Device:
         try:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
-            raise InvalidDevice(
-                f"device JSON, line {error.lineno} column {error.colno}: {error.msg}"
-            ) from None
+            raise InvalidDevice(f"device JSON, line {error.lineno} column {error.colno}: {error.msg}") from None

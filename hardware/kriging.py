@@ -57,9 +57,7 @@ class Kriging:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        arrays = {
-            name: np.array(data[name], dtype=np.float64) for name in ("shift", "scale", "points", "weights")
-        }
+        arrays = {name: np.array(data[name], dtype=np.float64) for name in ("shift", "scale", "points", "weights")}
         return cls(**arrays, mean=float(data["mean"]))
 
 
@@ -83,9 +81,7 @@ def fit_kriging(x: Matrix, y: Vector, seed: int) -> Kriging:
     kernel = ConstantKernel(0.05, (1e-4, 10.0)) * lengths + WhiteKernel(1e-3, (1e-5, 0.5))
     model = GaussianProcessRegressor(kernel, optimizer=_few_steps, random_state=seed)
     with warnings.catch_warnings(), threadpool_limits(1):  # more threads only fight over so small matrices
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # a length scale at its bound: that feature is idle
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: that feature is idle
         model.fit((x - shift) / spread, y - mean)
     signal = model.kernel_.k1
     scale = spread * signal.k2.length_scale

@@ -83,9 +83,7 @@ class Measurement:
             raise ValueError(
                 f"measurement: schema version {data.get('version')!r}, this release reads {SCHEMA_VERSION}"
             )
-        rest = {
-            key: value for key, value in data.items() if key not in ("version", "bursts_ms", "conditions")
-        }
+        rest = {key: value for key, value in data.items() if key not in ("version", "bursts_ms", "conditions")}
         conditions = Conditions.from_dict(data["conditions"])
         return cls(**rest, bursts_ms=tuple(data["bursts_ms"]), conditions=conditions)
 
@@ -95,9 +93,7 @@ class Measurement:
         return cls.from_dict(json.loads(text))
 
     def __str__(self) -> str:
-        figure = (
-            f"{self.model}: {self.latency_ms:.3f} ms [{self.low_ms:.3f}, {self.high_ms:.3f}] {self.verdict}"
-        )
+        figure = f"{self.model}: {self.latency_ms:.3f} ms [{self.low_ms:.3f}, {self.high_ms:.3f}] {self.verdict}"
         return f"{figure} ({self.reason})" if self.reason else figure
 
 

@@ -47,9 +47,7 @@ class LayerModel:
     seed: int = 0
 
     @classmethod
-    def of(
-        cls, arch: Architecture, input_shape: Shape, num_classes: int | None, name: str = ""
-    ) -> LayerModel:
+    def of(cls, arch: Architecture, input_shape: Shape, num_classes: int | None, name: str = "") -> LayerModel:
         """The model of an architecture; ``num_classes`` None leaves the classifier out."""
         return cls(name or arch.digest, expand(arch, input_shape, num_classes), input_shape)
 

@@ -29,9 +29,7 @@ def compare(name: str, output: NDArray[np.float32], expected: NDArray[np.float32
     if output.shape != expected.shape:
         raise NumericsMismatch(f"{name}: the runtime returns shape {output.shape}, expected {expected.shape}")
     if not np.isfinite(expected).all():
-        raise NumericsMismatch(
-            f"{name}: the network's own output is not finite; its latency would mean nothing"
-        )
+        raise NumericsMismatch(f"{name}: the network's own output is not finite; its latency would mean nothing")
     scale = max(float(np.abs(expected).max()), 1e-12)
     error = float(np.abs(output.astype(np.float64) - expected).max()) / scale
     if not error <= tolerance:

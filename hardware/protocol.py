@@ -121,9 +121,7 @@ def slow_share(medians_ms: Sequence[float]) -> float:
 
 def half_width(working_set_bytes: float) -> float:
     """Half of the 95 % interval as a fraction: small working sets stay in private caches, and repeat."""
-    return float(
-        np.interp(working_set_bytes, [SMALL_BYTES, LARGE_BYTES], [SMALL_HALF_WIDTH, LARGE_HALF_WIDTH])
-    )
+    return float(np.interp(working_set_bytes, [SMALL_BYTES, LARGE_BYTES], [SMALL_HALF_WIDTH, LARGE_HALF_WIDTH]))
 
 
 def judge(medians_ms: Sequence[float], working_set_bytes: float) -> Judgement:

@@ -86,7 +86,5 @@ def _the_image_input(session: onnxruntime.InferenceSession, name: str, shape: tu
         want == have or not isinstance(have, int) for want, have in zip(shape, declared, strict=True)
     )
     if not fits:
-        raise RuntimeRefused(
-            f"{name}: its input is {declared}, the device asks for {list(shape)} (batch, C, H, W)"
-        )
+        raise RuntimeRefused(f"{name}: its input is {declared}, the device asks for {list(shape)} (batch, C, H, W)")
     return str(inputs[0].name)

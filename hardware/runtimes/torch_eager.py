@@ -26,9 +26,7 @@ def load(source: Source, device: Device) -> EagerModule:
     Raises: RuntimeRefused: a bare ONNX file, or CUDA asked for and absent.
     """
     if not source.layers:
-        raise RuntimeRefused(
-            f"{source.name}: PyTorch cannot run an ONNX file; measure it with runtime onnxruntime"
-        )
+        raise RuntimeRefused(f"{source.name}: PyTorch cannot run an ONNX file; measure it with runtime onnxruntime")
     if device.name == "cuda" and not torch.cuda.is_available():
         raise RuntimeRefused(f"{source.name}: device cuda asked for, but PyTorch finds no CUDA device here")
     torch.set_num_threads(device.threads)

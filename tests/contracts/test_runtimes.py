@@ -72,9 +72,7 @@ def test_onnx_runtime_refuses_what_is_not_a_model_and_what_does_not_fit():
     load = import_runtime("onnxruntime").load
     with pytest.raises(RuntimeRefused, match="noise: ONNX Runtime cannot load it"):
         load(Source("noise", SHAPE, b"not a model"), Device())
-    with pytest.raises(
-        RuntimeRefused, match=r"its input is \[1, 3, 14, 14\], the device asks for \[4, 3, 14, 14\]"
-    ):
+    with pytest.raises(RuntimeRefused, match=r"its input is \[1, 3, 14, 14\], the device asks for \[4, 3, 14, 14\]"):
         load(source(1), Device(batch=4))
 
 

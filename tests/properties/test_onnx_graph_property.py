@@ -73,9 +73,7 @@ def test_onnx_equals_torch(kind, data):
 @given(data=st.data())
 def test_random_weights_keep_deep_networks_finite_and_of_order_one(kind, data):
     block = block_of_kind(kind, data)
-    deep = Architecture(
-        (Block("conv", 16), Block(kind, 16, 3, 1, 12, 16 * bool(block.inner), block.expansion))
-    )
+    deep = Architecture((Block("conv", 16), Block(kind, 16, 3, 1, 12, 16 * bool(block.inner), block.expansion)))
     shape = (3, 16, 16)
     layers = expand(deep, shape)
     weights = random_weights(layers, data.draw(st.integers(0, 2**32 - 1)))

@@ -52,9 +52,7 @@ def slow_epochs(seed: int, share: float, length_s: float = 400.0) -> list[tuple[
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-@pytest.mark.parametrize(
-    "protocol", [MeasureProtocol.quick(), MeasureProtocol(), MeasureProtocol.careful()], ids=str
-)
+@pytest.mark.parametrize("protocol", [MeasureProtocol.quick(), MeasureProtocol(), MeasureProtocol.careful()], ids=str)
 def test_slow_epochs_do_not_move_the_estimate(protocol, share):
     true_ms = [1.0, 5.0, 20.0]
     for seed in range(40):
@@ -72,9 +70,7 @@ def test_one_burst_would_have_been_fooled():
     assert wrong > 10
 
 
-@pytest.mark.parametrize(
-    "protocol", [MeasureProtocol.quick(), MeasureProtocol(), MeasureProtocol.careful()], ids=str
-)
+@pytest.mark.parametrize("protocol", [MeasureProtocol.quick(), MeasureProtocol(), MeasureProtocol.careful()], ids=str)
 def test_a_machine_of_two_speeds_is_never_ok(protocol):
     flapping = [(0.5 * (i + 1), 1.5 if i % 2 else 1.0) for i in range(2000)]
     medians = run_campaign(1, (machine := SimulatedMachine([2.0], flapping)).burst, protocol, machine)[0]
