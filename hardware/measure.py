@@ -136,10 +136,11 @@ def measure(
     samples_ms: list[list[float]] = [[] for _ in models]
     with Target(device, protocol.hang_s) as target:
         mode = target.ask(f"starting {device.runtime}", do="start", device=device.to_dict())["mode"]
-        facts = []
+        facts: list[_Fact] = []
         for i, model in enumerate(models):
             tell("loading", i / len(models))
-            facts.append(target.ask(f"loading {model.name}", do="load", model=model_to_dict(model)))
+            told = target.ask(f"loading {model.name}", do="load", model=model_to_dict(model))
+            facts.append(_Fact(**{**told, "input_shape": tuple(told["input_shape"])}))
 
         def burst(at: int) -> float:
             tell("timing", min(1.0, (clock.now() - began) / protocol.max_s))
@@ -152,24 +153,40 @@ def measure(
         began = clock.now()
         medians_ms = run_campaign(len(models), burst, protocol, clock)
 
-    def measurement(at: int) -> Measurement:
-        fact = facts[at]
-        judged = judge(medians_ms[at], fact["working_set_bytes"])
-        p50_ms, p95_ms = np.quantile(samples_ms[at], [0.5, 0.95])
-        return Measurement(
-            model=models[at].name,
-            latency_ms=judged.estimate_ms,
-            low_ms=judged.low_ms,
-            high_ms=judged.high_ms,
-            p50_ms=float(p50_ms),
-            p95_ms=float(p95_ms),
-            runs=len(samples_ms[at]),
-            bursts_ms=tuple(medians_ms[at]),
-            mode=mode,
-            verdict=judged.verdict,
-            reason=judged.reason,
-            numerics_error=fact["numerics_error"],
-            conditions=surroundings.conditions(device, tuple(fact["input_shape"])),
+    return [
+        _measurement(
+            model, fact, medians_ms[at], samples_ms[at], mode, surroundings.conditions(device, fact.input_shape)
         )
+        for at, (model, fact) in enumerate(zip(models, facts, strict=True))
+    ]
 
-    return [measurement(at) for at in range(len(models))]
+
+@dataclass(frozen=True)
+class _Fact:
+    """What loading a model told."""
+
+    input_shape: tuple[int, int, int]
+    working_set_bytes: float
+    numerics_error: float
+
+
+def _measurement(
+    model: Model, fact: _Fact, medians_ms: list[float], samples_ms: list[float], mode: str, conditions: Conditions
+) -> Measurement:
+    judged = judge(medians_ms, fact.working_set_bytes)
+    p50_ms, p95_ms = np.quantile(samples_ms, [0.5, 0.95])
+    return Measurement(
+        model=model.name,
+        latency_ms=judged.estimate_ms,
+        low_ms=judged.low_ms,
+        high_ms=judged.high_ms,
+        p50_ms=float(p50_ms),
+        p95_ms=float(p95_ms),
+        runs=len(samples_ms),
+        bursts_ms=tuple(medians_ms),
+        mode=mode,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        numerics_error=fact.numerics_error,
+        conditions=conditions,
+    )
