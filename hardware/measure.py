@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+TIMING_SHARE = 0.5  # of ``max_s`` that is kept for timing, however long loading took
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def measure(
     surroundings = Surroundings()
     tell = progress or (lambda what, share: None)
     samples_ms: list[list[float]] = [[] for _ in models]
+    clock = RealClock()
+    began = clock.now()
     with Target(device, protocol.hang_s) as target:
         mode = target.ask(f"starting {device.runtime}", do="start", device=device.to_dict())["mode"]
         facts: list[_Fact] = []
@@ -143,15 +146,15 @@ def measure(
             facts.append(_Fact(**{**told, "input_shape": tuple(told["input_shape"])}))
 
         def burst(at: int) -> float:
-            tell("timing", min(1.0, (clock.now() - began) / protocol.max_s))
+            tell("timing", min(1.0, (clock.now() - began) / left_s))
             asked = {"do": "burst", "at": at, "burst_ms": protocol.burst_ms}
             times_ms = target.ask(f"timing {models[at].name}", **asked)["times_ms"]
             samples_ms[at].extend(times_ms)
             return float(np.median(times_ms))
 
-        clock = RealClock()
+        left_s = max(protocol.max_s - (clock.now() - began), TIMING_SHARE * protocol.max_s)
         began = clock.now()
-        medians_ms = run_campaign(len(models), burst, protocol, clock)
+        medians_ms = run_campaign(len(models), burst, protocol.capped(left_s), clock)
 
     return [
         _measurement(

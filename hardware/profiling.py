@@ -23,7 +23,7 @@ LEAST_SECONDS = 10.0
 SAMPLED_NETWORKS = 300
 MOST_MUTATIONS = 12  # evolution walks away from what ``sample`` draws
 LIGHTER_FOR_PROBES, LIGHTER_FOR_CALIBRATION = 0.75, 0.5  # walks reach giants that no budget would admit
-CALIBRATION_NETWORKS = 14
+CALIBRATION_NETWORKS = 20
 LEAST_BURSTS = 3
 PROBE_SHARE, NETWORK_SHARE = 0.55, 0.3  # of the time; fitting takes the rest
 
@@ -128,9 +128,10 @@ def _spread_over_latency(table: LatencyTable, archs: Sequence[Architecture], bud
     by_latency = sorted(affordable.items(), key=lambda item: item[1])
     latencies = np.log([latency for _, latency in by_latency])
     wanted = np.linspace(latencies[0], latencies[-1], CALIBRATION_NETWORKS)
-    places = dict.fromkeys(int(np.argmin(np.abs(latencies - goal))) for goal in wanted)
     chosen: list[Architecture] = []
-    for place in places:  # the cheapest first
+    for goal in wanted[: len(latencies)]:  # the cheapest first
+        place = int(np.argmin(np.abs(latencies - goal)))
+        latencies[place] = np.inf  # taken
         arch = by_latency[place][0]
         budget_ms -= planned(arch)
         if budget_ms < 0 and len(chosen) >= LEAST_NETWORKS:

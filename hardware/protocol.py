@@ -46,7 +46,7 @@ class MeasureProtocol:
         burst_ms: timed part of one burst; three runs at least.
         min_bursts: of each model before it may stop, >= 3.
         min_span_s: least time between the first and the last burst of a model.
-        max_s: hard cap on the whole campaign, however many models.
+        max_s: cap on the whole campaign, however many models; at least half of it is kept for timing.
         max_bursts: of each model.
         hang_s: a burst or a load that takes longer counts as hung.
     """
