@@ -18,7 +18,6 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 PROBE_SECONDS = 5.0
 LONGEST_FOLDER = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
 _HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+):(\d+)")
-_TOKEN = secrets.token_hex(32)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
@@ -46,21 +45,22 @@ def start_ray(address: str | None = None, workers: int | None = None) -> Iterato
     Raises: RayUnavailable.
     """
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    with _private_token(address is None):
+    if address is None:
+        _set_private_token()
+    try:
+        import ray  # slow, and reads the environment set above
+    except ImportError as error:
+        raise RayUnavailable(f"Ray cannot be imported ({error}); install netwright's ray[tune]") from None
+    if ray.is_initialized():
+        yield _cpus(ray.cluster_resources())
+        return
+    _probe(address)
+    with _short_folder() as folder:
+        _connect(address, workers, folder)
         try:
-            import ray  # slow, and reads the environment set above
-        except ImportError as error:
-            raise RayUnavailable(f"Ray cannot be imported ({error}); install netwright's ray[tune]") from None
-        if ray.is_initialized():
             yield _cpus(ray.cluster_resources())
-            return
-        _probe(address)
-        with _short_folder() as folder:
-            _connect(address, workers, folder)
-            try:
-                yield _cpus(ray.cluster_resources())
-            finally:
-                ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def available_cpus() -> int:
@@ -107,21 +107,14 @@ def _connect(address: str | None, workers: int | None, folder: Path) -> None:
         raise RayUnavailable(f"Ray {where}: {reason}; the serial engine does the same work") from None
 
 
-@contextmanager
-def _private_token(private: bool) -> Iterator[None]:
-    """Give a private cluster a random token, unless the user configured authentication.
+def _set_private_token() -> None:
+    """Give the private clusters of this process a random token, unless the user configured authentication.
 
-    Otherwise Ray writes one into the home directory, which may be missing or read-only. It is one token a process,
-    because Ray's core remembers the first that it reads.
+    Otherwise Ray writes one into the home directory, which may be missing or read-only. The token stays in the
+    environment: a second session in one process does not start when it was taken away in between (Ray 2.60).
     """
-    if not private or "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_MODE" in os.environ:
-        yield
-        return
-    os.environ["RAY_AUTH_TOKEN"] = _TOKEN
-    try:
-        yield
-    finally:
-        os.environ.pop("RAY_AUTH_TOKEN", None)
+    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextmanager

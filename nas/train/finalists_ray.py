@@ -123,6 +123,11 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self.halving = halving
 
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Let a restored trial wait like a paused one; Tune would start it at once, even behind a rung it lost."""
+        if trial.status == Trial.PENDING and (trial.last_result or {}).get("curve"):
+            trial.set_status(Trial.PAUSED)
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Decide after an epoch."""
         decisions: dict[str, str] = {"continue": self.CONTINUE, "stop": self.STOP, "wait": self.PAUSE}
