@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces.arch import Architecture
 from search_spaces.layers import Shape
+from search_spaces.named import NotFound, load_named
 
 Scorer = Callable[[Architecture, int], float]
 
@@ -45,14 +45,13 @@ class Objective:
         """The function that workers call; raises UnknownScore."""
         if self.score in SCORES:
             return SCORES[self.score](self)
-        module_name, colon, attribute = self.score.partition(":")
-        if not colon:
+        if ":" not in self.score:
             raise UnknownScore(
                 f"score {self.score!r}: unknown, expected one of {', '.join(SCORES)} or package.module:function"
             )
         try:
-            factory: Callable[[Objective], Scorer] = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+            factory: Callable[[Objective], Scorer] = load_named(self.score)
+        except NotFound as error:
             raise UnknownScore(f"score {self.score!r}: {error}") from None
         return factory(self)
 

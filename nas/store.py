@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from nas.records import COUNTS, METRICS, Candidate, Failure, FailureKind, Result, Success
 from search_spaces.arch import Architecture
@@ -57,59 +57,53 @@ class RunFileError(RuntimeError):
 class RunStore:
     """Reads and, when opened for writing, extends a run file. One writer at a time."""
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
+    def __init__(self, path: Path, lock: FileLock | None = None) -> None:
+        """Connect to a file that is there; with its lock, for writing."""
         self.path = path
-        self._lock = FileLock(f"{path}.lock") if writable else None
-        if self._lock is not None:
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                raise RunFileError(f"run {path}: another process is writing to it; wait or stop that one") from None
-        mode = "rwc" if writable else "ro"
-        self._engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool)
-        self._connection = self._engine.connect()
+        self._lock = lock
+        self._engine = _engine(path, "ro" if lock is None else "rw")
         self._pending: list[Result] = []
+        try:
+            with _reading(path):
+                self._connection = self._engine.connect()
+        except RunFileError:
+            self._release()
+            raise
 
     @classmethod
     def create(cls, path: Path, facts: dict[str, Any]) -> Self:
-        """A new run file; raises RunFileError when one is there already."""
-        if path.exists():
-            raise RunFileError(
-                f"run {path}: exists already; continue it with `netwright resume`, or choose another --out"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store = cls(path, writable=True)
-        with store._guard():
-            _metadata.create_all(store._connection)
-            for name, value in {"schema_version": SCHEMA_VERSION, **facts}.items():
-                store._connection.execute(_fact.insert(), {"name": name, "value": json.dumps(value)})
-            store._connection.commit()
-        return store
+        """A new run file, there completely or not at all; raises RunFileError when there is one already."""
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _acquire(path)
+            if path.exists():
+                lock.release()
+                raise RunFileError(
+                    f"run {path}: exists already; continue it with `netwright resume`, or choose another --out"
+                )
+            _write_new(path, {"schema_version": SCHEMA_VERSION, **facts})
+        return cls(path, lock)
 
     @classmethod
     def open(cls, path: Path, *, writable: bool = False) -> Self:
         """An existing run file; raises RunFileError when it is missing, damaged or of another schema."""
         if not path.is_file():
             raise RunFileError(f"run {path}: no such file; `netwright search --out {path.parent}` makes one")
-        store = cls(path, writable=writable)
-        with store._guard():
-            version = store.fact("schema_version")
-        if version != SCHEMA_VERSION:
-            raise RunFileError(f"run {path}: schema version {version}, this release reads {SCHEMA_VERSION}")
-        return store
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
+        with _writing(path):
+            lock = _acquire(path) if writable else None
+        store = cls(path, lock)
         try:
-            yield
-        except (DatabaseError, OperationalError) as error:
-            raise RunFileError(
-                f"run {self.path}: cannot be read ({str(error.orig).splitlines()[0]}); restore it from a backup"
-            ) from None
+            version = store.fact("schema_version")
+            if version != SCHEMA_VERSION:
+                raise RunFileError(f"run {path}: schema version {version}, this release reads {SCHEMA_VERSION}")
+        except RunFileError:
+            store._release()
+            raise
+        return store
 
     def fact(self, name: str) -> Any:
         """A value given to ``create``; None when it has none of that name."""
-        with self._guard():
+        with _reading(self.path):
             row = self._connection.execute(sa.select(_fact.c.value).where(_fact.c.name == name)).first()
         return None if row is None else json.loads(row[0])
 
@@ -120,26 +114,28 @@ class RunStore:
     def record(self, kind: str, payload: Any) -> None:
         """Append one event and make it durable."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._connection.execute(_event.insert(), {"time": now, "kind": kind, "payload": json.dumps(payload)})
+        with _writing(self.path):
+            self._connection.execute(_event.insert(), {"time": now, "kind": kind, "payload": json.dumps(payload)})
         self.commit()
 
     def commit(self) -> None:
         """Make everything appended durable."""
-        if self._pending:
-            self._connection.execute(_candidate.insert(), [_row(result) for result in self._pending])
-            self._pending.clear()
-        self._connection.commit()
+        pending, self._pending = self._pending, []  # first: an interrupt must not insert a row twice
+        with _writing(self.path):
+            if pending:
+                self._connection.execute(_candidate.insert(), [_row(result) for result in pending])
+            self._connection.commit()
 
     def results(self) -> Iterator[Result]:
         """All recorded results in candidate order."""
-        with self._guard():
+        with _reading(self.path):
             for row in self._connection.execute(sa.select(_candidate).order_by(_candidate.c.id)).mappings():
                 yield _result(row)
 
     def result(self, candidate_id: int) -> Result:
         """One candidate; raises RunFileError when the run has none of that id."""
         query = sa.select(_candidate).where(_candidate.c.id == candidate_id)
-        with self._guard():
+        with _reading(self.path):
             row = self._connection.execute(query).mappings().first()
         if row is None:
             raise RunFileError(f"run {self.path}: no candidate {candidate_id}")
@@ -151,13 +147,13 @@ class RunStore:
         query = sa.select(*columns).order_by(_candidate.c.id)
         if scored_only:
             query = query.where(_candidate.c.outcome == "scored")
-        with self._guard():
+        with _reading(self.path):
             return [dict(row) for row in self._connection.execute(query).mappings()]
 
     def outcomes(self) -> dict[str, int]:
         """Number of candidates by outcome."""
         query = sa.select(_candidate.c.outcome, sa.func.count()).group_by(_candidate.c.outcome)
-        with self._guard():
+        with _reading(self.path):
             return {outcome: n for outcome, n in self._connection.execute(query)}
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
@@ -165,15 +161,20 @@ class RunStore:
         query = sa.select(_event).order_by(_event.c.seq)
         if kinds:
             query = query.where(_event.c.kind.in_(kinds))
-        with self._guard():
+        with _reading(self.path):
             rows = self._connection.execute(query).mappings().all()
         return [{"time": row["time"], "kind": row["kind"], **json.loads(row["payload"])} for row in rows]
 
     def close(self) -> None:
         """Commit and release the file."""
-        if self._lock is not None:
-            self.commit()
-        self._connection.close()
+        try:
+            if self._lock is not None:
+                self.commit()
+            self._connection.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
@@ -185,11 +186,61 @@ class RunStore:
         self.close()
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False
-    )
-    if mode != "ro":
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, json.JSONDecodeError) as error:
+        raise RunFileError(f"run {path}: cannot be read ({_reason(error)}); it is damaged or not a run file") from None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, OSError) as error:
+        raise RunFileError(
+            f"run {path}: cannot be written ({_reason(error)}); check the folder, its permissions and the free space"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def _acquire(path: Path) -> FileLock:
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunFileError(f"run {path}: another process is writing to it; wait or stop that one") from None
+    return lock
+
+
+def _write_new(path: Path, facts: dict[str, Any]) -> None:
+    """Make the file beside its place and move it there: a kill leaves no half-made run."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    engine = _engine(draft, "new")
+    with engine.begin() as connection:
+        _metadata.create_all(connection)
+        connection.execute(
+            _fact.insert(), [{"name": name, "value": json.dumps(value)} for name, value in facts.items()]
+        )
+    engine.dispose()
+    draft.replace(path)
+
+
+def _engine(path: Path, mode: Literal["ro", "rw", "new"]) -> sa.Engine:
+    return sa.create_engine("sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool)
+
+
+def _connect(path: Path, mode: Literal["ro", "rw", "new"]) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={'rwc' if mode == 'new' else mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+    if mode == "new":
+        connection.execute("PRAGMA journal_mode=OFF")
+    elif mode == "rw":
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
     return connection

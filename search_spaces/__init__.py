@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import sys
 from typing import Any
 
 from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
+from search_spaces.named import NotFound, load_named
 from search_spaces.space import GridSpace
 from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY, ZenSpace
 
@@ -33,13 +32,10 @@ def load_space(name: str) -> Any:
         near = difflib.get_close_matches(name, SPACES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SPACES)}"
         raise UnknownSpace(f"space {name!r}: unknown; {hint} (your own: package.module:Space)")
-    module_name, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        found = load_named(name)
         space = found() if isinstance(found, type) else found
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except (NotFound, TypeError) as error:
         raise UnknownSpace(f"space {name!r}: {error}") from None
     missing = [operation for operation in _OPERATIONS if not callable(getattr(space, operation, None))]
     if not isinstance(getattr(space, "name", None), str):

@@ -1,0 +1,276 @@
+"""kill -9 at any moment: the run resumes and ends exactly as one that was never touched."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+from commands import CommandServer, until
+
+from nas.run import Run
+from nas.store import FILE_NAME
+
+MODULE = """
+import random
+import time
+from predictors.proxies.zen import zen_score
+
+def slow_zen(objective):
+    def score(arch, seed):
+        time.sleep(0.008)
+        return zen_score(arch, objective.input_shape) + random.Random(seed).gauss(0, 0.1)
+    return score
+"""
+SETTINGS = (
+    "--no-train", "--params", "60k", "--macs", "2M", "--evaluations", "320", "--seed", "5", "--json",
+    "--set", "search.score=slow_score:slow_zen", "--set", "search.lookahead=64",
+)  # fmt: skip
+NOT_THERE = "no run.sqlite there"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kill")
+    (folder / "slow_score.py").write_text(MODULE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(place):
+    with CommandServer(place) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def untouched(server, place):
+    ended = server.run("search", *SETTINGS, "--engine", "serial", "--out", "untouched", cwd=place)
+    assert ended.code == 0, ended.err
+    return contents(place / "untouched"), ended.json()
+
+
+def contents(directory):
+    """Everything that the search decided, row by row, and the front."""
+    with Run.open(directory) as run:
+        assert run.status()["finished"]
+        return list(run.store.results()), run.pareto().to_dict("records")
+
+
+def same_outcome(summary, other):
+    return all(summary[key] == other[key] for key in ("best", "verdict"))
+
+
+def start_or_resume(server, place, out, *more):
+    if (place / out / FILE_NAME).exists():
+        return server.start("resume", out, "--json", cwd=place)
+    return server.start("search", *SETTINGS, *more, "--out", out, cwd=place)
+
+
+def kill_once(server, place, out, delay, *more):
+    """Start or go on, and kill after so many seconds; False when it was finished by then."""
+    command = start_or_resume(server, place, out, *more)
+    time.sleep(delay)
+    command.signal(signal.SIGKILL)
+    ended = command.wait()
+    assert ended.code in (0, -signal.SIGKILL), ended.err
+    return ended.code != 0
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(24, marks=pytest.mark.slow)])
+def test_a_serial_search_killed_again_and_again_ends_alike(server, place, untouched, kills):
+    rng, hits, runs = random.Random(kills), 0, 0
+    while hits < kills:
+        runs += 1
+        out, longest = f"serial{kills}-{runs}", rng.choice((0.3, 0.6, 1.2, 2.0))
+        while hits < kills and kill_once(server, place, out, rng.uniform(0.0, longest), "--engine", "serial"):
+            hits += 1
+        ended = start_or_resume(server, place, out, "--engine", "serial").wait()
+        assert ended.code == 0, ended.err
+        assert contents(place / out) == untouched[0]
+        assert same_outcome(ended.json(), untouched[1])
+
+
+def test_a_killed_run_is_read_before_it_is_resumed(server, place, untouched):
+    command = server.start("search", *SETTINGS, "--engine", "serial", "--out", "read", cwd=place)
+    assert until(lambda: (place / "read" / FILE_NAME).exists() and rows(place / "read") > 0)
+    while_running = rows(place / "read")
+    command.signal(signal.SIGKILL)
+    assert command.wait().code == -signal.SIGKILL
+    with Run.open(place / "read") as run:
+        assert run.status()["finished"] is False
+        stored = list(run.store.results())
+        run.pareto()
+    assert len(stored) >= while_running > 0
+    assert stored == untouched[0][0][: len(stored)]  # a prefix of the one sequence
+    ended = server.run("status", "read", cwd=place)
+    assert "no; go on with: netwright resume read" in ended.out
+
+
+def rows(directory):
+    with Run.open(directory) as run:
+        return run.status()["candidates"]
+
+
+def test_a_kill_before_the_run_file_is_complete_leaves_none(server, place):
+    for delay in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25):
+        out = f"early{delay}"
+        command = server.start("search", *SETTINGS, "--engine", "serial", "--out", out, cwd=place)
+        time.sleep(delay)
+        command.signal(signal.SIGKILL)
+        command.wait()
+        ended = server.run("status", out, "--json", cwd=place)
+        if ended.code:
+            assert NOT_THERE in ended.err
+            assert len(ended.err.splitlines()) == 1
+        else:
+            assert ended.json()["finished"] is False
+
+
+def test_one_interrupt_ends_what_is_under_way_and_says_how_to_go_on(server, place, untouched):
+    command = server.start("search", *SETTINGS, "--engine", "serial", "--out", "interrupted", cwd=place)
+    assert until(lambda: (place / "interrupted" / FILE_NAME).exists() and rows(place / "interrupted") > 0)
+    command.signal(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code == 130
+    assert ended.out == ""
+    assert "go on with: netwright resume interrupted" in ended.err
+    assert "Traceback" not in ended.err
+    stored = rows(place / "interrupted")
+    assert 0 < stored < 320
+    ended = server.run("resume", "interrupted", "--json", cwd=place)
+    assert ended.code == 0, ended.err
+    assert contents(place / "interrupted") == untouched[0]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.1, 0.3, 0.6])
+def test_two_interrupts_at_odd_moments_lose_nothing_committed(server, place, untouched, delay):
+    out = f"twice{delay}"
+    command = server.start("search", *SETTINGS, "--engine", "serial", "--out", out, cwd=place)
+    until((place / out / FILE_NAME).exists)
+    time.sleep(delay)
+    command.signal(signal.SIGINT)
+    time.sleep(0.01)
+    command.signal(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    ended = server.run("resume", out, "--json", cwd=place)
+    assert ended.code == 0, ended.err
+    assert contents(place / out) == untouched[0]
+
+
+def test_a_finished_run_prints_its_outcome_again(server, place, untouched):
+    before = (place / "untouched" / FILE_NAME).read_bytes()
+    ended = server.run("resume", "untouched", "--json", cwd=place)
+    assert ended.code == 0
+    assert ended.json() == untouched[1]
+    assert contents(place / "untouched") == untouched[0]
+    assert (place / "untouched" / FILE_NAME).read_bytes() == before
+    ended = server.run("search", *SETTINGS, "--out", "untouched", cwd=place)
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert "netwright resume" in ended.err
+
+
+def session_of(pid, *, agents=False):
+    """Living processes that a command started: they are of its session. Ray's own agents end minutes later."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append((process, " ".join(process.cmdline())))
+    return [process for process, line in found if agents or "Agent" not in line]
+
+
+def ray_workers(pid):
+    found = []
+    for process in session_of(pid):
+        with suppress(psutil.Error):
+            if "ScoringWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+RAY = ("--engine", "ray", "--workers", "2")
+
+
+def test_ray_killed_driver_and_killed_worker_end_as_the_serial_run(server, place, untouched):
+    command = server.start("search", *SETTINGS, *RAY, "--out", "ray", cwd=place)
+    assert until(lambda: (place / "ray" / FILE_NAME).exists() and rows(place / "ray") > 0), "the search did not start"
+    command.signal(signal.SIGKILL)
+    assert command.wait().code == -signal.SIGKILL
+    until(lambda: not session_of(command.pid))
+    assert session_of(command.pid) == []  # no worker outlives its killed driver
+
+    command = server.start("resume", "ray", "--json", cwd=place)
+    before = rows(place / "ray")
+    assert until(lambda: len(ray_workers(command.pid)) == 2), "no workers"
+    assert until(lambda: rows(place / "ray") > before)
+    for worker in ray_workers(command.pid)[:1]:
+        worker.kill()
+    ended = command.wait()
+    assert ended.code == 0, ended.err
+    assert contents(place / "ray") == untouched[0]
+    assert same_outcome(ended.json(), untouched[1])
+    assert until(lambda: not session_of(command.pid)), "Ray processes are left after the end"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_ray_killed_at_random_ends_as_the_serial_run(server, place, untouched, seed):
+    rng, out, pids = random.Random(seed), f"ray{seed}", []
+    for _ in range(4):
+        command = start_or_resume(server, place, out, *RAY)
+        pids.append(command.pid)
+        time.sleep(rng.uniform(0.0, 9.0))
+        command.signal(signal.SIGKILL)
+        command.wait()
+    ended = start_or_resume(server, place, out, *RAY).wait()
+    assert ended.code == 0, ended.err
+    assert contents(place / out) == untouched[0]
+    assert until(lambda: not any(map(session_of, pids)))
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_reaches_ray_as_well_and_harms_nothing(server, place, untouched):
+    command = server.start("search", *SETTINGS, *RAY, "--out", "terminal", cwd=place)
+    assert until(lambda: (place / "terminal" / FILE_NAME).exists() and rows(place / "terminal") > 0)
+    command.signal_group(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert until(lambda: not session_of(command.pid))
+    ended = server.run("resume", "terminal", "--json", cwd=place)
+    assert ended.code == 0, ended.err
+    assert contents(place / "terminal") == untouched[0]
+
+
+def in_new_process(place, *args, seconds=None):
+    """The installed command, from the start of its interpreter on; killed after so many seconds."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas", *args], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+def test_a_new_interpreter_killed_from_its_start_on_ends_alike(place, untouched):
+    rng, out, kills = random.Random(1), "fresh", 0
+    fresh = ("search", *SETTINGS, "--engine", "serial", "--out", out)
+    for _ in range(20):
+        args = ("resume", out) if (place / out / FILE_NAME).exists() else fresh
+        code, _, err = in_new_process(place, *args, seconds=rng.uniform(0.0, 8.0))
+        assert code in (0, -signal.SIGKILL), err
+        kills += code != 0
+    assert kills > 0
+    code, _, err = in_new_process(place, "resume", out)
+    assert code == 0, err
+    assert contents(place / out) == untouched[0]
