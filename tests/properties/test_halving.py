@@ -54,9 +54,7 @@ def test_survivors_do_not_depend_on_timing_workers_ties_or_failures(n, max_epoch
     broken = data.draw(st.dictionaries(st.integers(0, n - 1), st.integers(0, max_epochs - 1), max_size=n))
     halving = Halving(n, max_epochs, eta)
     outcomes = {
-        tuple(race(halving, accuracies, broken, rng, workers))
-        for workers in (1, 2, 3, n + 1)
-        for _ in range(3)
+        tuple(race(halving, accuracies, broken, rng, workers)) for workers in (1, 2, 3, n + 1) for _ in range(3)
     }
     assert len(outcomes) == 1
 

@@ -27,9 +27,7 @@ def candidates(widths=(4, 8, 6, 12)):
 
 def run(folder, **change):
     facts = {"seed": 3, "max_epochs": 3, "engine": "serial", "storage_dir": folder} | change
-    return train_finalists(
-        facts.pop("candidates", candidates()), "digits", facts.pop("recipe", RECIPE), **facts
-    )
+    return train_finalists(facts.pop("candidates", candidates()), "digits", facts.pop("recipe", RECIPE), **facts)
 
 
 def test_the_weaker_two_thirds_fall_out_at_the_rung(tmp_path):

@@ -51,9 +51,7 @@ def test_digits_have_three_disjoint_stratified_splits_that_never_change():
     assert first.input_shape == (1, 8, 8)
     assert first.num_classes == 10
     assert len(first.train) + len(first.validation) + len(first.test) == 1797
-    everything = np.concatenate([s.images for s in (first.train, first.validation, first.test)]).reshape(
-        1797, -1
-    )
+    everything = np.concatenate([s.images for s in (first.train, first.validation, first.test)]).reshape(1797, -1)
     assert len(np.unique(everything, axis=0)) == 1797  # all digits differ, so no image is in two splits
     for part in ("train", "validation", "test"):
         assert np.array_equal(getattr(first, part).images, getattr(second, part).images)
@@ -82,9 +80,7 @@ def test_statistics_of_bytes_are_per_channel_and_scaled():
     assert data.std[0] == pytest.approx((data.train.images[:, 0] / 255).std(), rel=1e-6)
 
 
-@pytest.mark.skipif(
-    not FASHION_MNIST_FOLDER.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
-)
+@pytest.mark.skipif(not FASHION_MNIST_FOLDER.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_from_debians_package():
     data = load_dataset("fashion-mnist")
     assert (len(data.train), len(data.validation), len(data.test)) == (55000, 5000, 10000)

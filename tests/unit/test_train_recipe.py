@@ -102,9 +102,7 @@ def test_the_first_weights_are_soon_forgotten():
     raw=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_augmented_images_keep_shape_type_range_and_are_reproducible(
-    name, count, channels, side, width, raw, seed
-):
+def test_augmented_images_keep_shape_type_range_and_are_reproducible(name, count, channels, side, width, raw, seed):
     images = torch.randint(1, 256, (count, channels, side, width), generator=generator(), dtype=torch.uint8)
     images = images if raw else images.float()
     before = images.clone()
