@@ -105,7 +105,7 @@ class RunStore:
         """A value given to ``create``; None when it has none of that name."""
         with _reading(self.path):
             row = self._connection.execute(sa.select(_fact.c.value).where(_fact.c.name == name)).first()
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
 
     def append(self, results: Sequence[Result]) -> None:
         """Record results in candidate order; durable, and visible to reads, after ``commit``."""
@@ -114,17 +114,26 @@ class RunStore:
     def record(self, kind: str, payload: Any) -> None:
         """Append one event and make it durable."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with _writing(self.path):
+        with self._extending():
             self._connection.execute(_event.insert(), {"time": now, "kind": kind, "payload": json.dumps(payload)})
         self.commit()
 
     def commit(self) -> None:
         """Make everything appended durable."""
         pending, self._pending = self._pending, []  # first: an interrupt must not insert a row twice
-        with _writing(self.path):
+        with self._extending():
             if pending:
                 self._connection.execute(_candidate.insert(), [_row(result) for result in pending])
             self._connection.commit()
+
+    @contextmanager
+    def _extending(self) -> Iterator[None]:
+        with _writing(self.path):
+            try:
+                yield
+            except DatabaseError:
+                self._connection.rollback()  # else the connection cannot even be closed
+                raise
 
     def results(self) -> Iterator[Result]:
         """All recorded results in candidate order."""
@@ -163,7 +172,7 @@ class RunStore:
             query = query.where(_event.c.kind.in_(kinds))
         with _reading(self.path):
             rows = self._connection.execute(query).mappings().all()
-        return [{"time": row["time"], "kind": row["kind"], **json.loads(row["payload"])} for row in rows]
+            return [{"time": row["time"], "kind": row["kind"], **json.loads(row["payload"])} for row in rows]
 
     def close(self) -> None:
         """Commit and release the file."""
