@@ -51,7 +51,7 @@ class SearchSettings(_Strict):
     score: str = "zen"
     evaluations: Positive = 20_000
     seconds: Seconds | None = None
-    population: Positive = 512
+    population: Positive = 256
     lookahead: Positive = 256
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from nas.records import Budget, Candidate, Failure, Result, Success
 COMMIT_SECONDS = 0.5
 FAILURE_SHARE = 0.2
 FAILURE_LEAST = 50
+RARE_COLLECTIONS = (10_000, 20, 20)  # scoring makes many tuples and no cycles
 
 
 class SearchFailing(RuntimeError):
@@ -94,6 +96,8 @@ class SearchLoop:
     def run(self) -> Progress:
         """Ask, evaluate and tell until the budget is spent; returns the final counts."""
         self._replay(self.store.results())
+        collections = gc.get_threshold()
+        gc.set_threshold(*RARE_COLLECTIONS)
         try:
             while True:
                 self._fill()
@@ -103,6 +107,7 @@ class SearchLoop:
                     self._receive(result)
                 self.progress.check_failures()
         finally:
+            gc.set_threshold(*collections)
             self.store.commit()
             self.on_progress(self.progress)
         return self.progress

@@ -18,7 +18,7 @@ from search_spaces.arch import Architecture
 
 Niches = Literal["none", "depth"]
 ENOUGH = 16  # feasible members from which on no infeasible one is a parent
-NICHE_SHARE = 32  # a niche holds this part of the population
+NICHE_SHARE = 16  # a niche holds this part of the population
 DEPTHS_KEPT_APART = 8  # deeper networks share niches in steps of 2 ** (1 / 4)
 
 
@@ -62,7 +62,7 @@ class Evolution(OrderedSearch):
         space: SearchSpace,
         *,
         seed: int,
-        population: int = 512,
+        population: int = 256,
         niches: Niches = "none",
         initial: int = 64,
         lookahead: int = 256,
@@ -72,7 +72,7 @@ class Evolution(OrderedSearch):
         Args:
             space: where to search; a space with a ``seed`` architecture starts there, others by sampling.
             seed: of all randomness.
-            population: members kept; a niche of depth holds 1/32 of them.
+            population: members kept; a niche of depth holds 1/16 of them.
             niches: "none" or "depth".
             initial: candidates sampled before mutation starts, in a space without a seed architecture.
             lookahead: see OrderedSearch.
@@ -82,7 +82,8 @@ class Evolution(OrderedSearch):
             raise ValueError(f"population={population}, expected at least 1")
         self.niches = niches
         self.niche_size = population if niches == "none" else math.ceil(population / NICHE_SHARE)
-        self.start: Architecture | None = getattr(space, "seed", None)
+        start = getattr(space, "seed", None)
+        self.start = start if isinstance(start, Architecture) else None
         self.initial = 1 if self.start is not None else initial
         self._inside: dict[int, Members] = {}
         self._order: list[int] = []  # niches in order of first appearance
