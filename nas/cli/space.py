@@ -147,5 +147,7 @@ def _power(count: int | None) -> str:
 
 
 def _zen_facts(found: Any) -> dict[str, Any]:
+    from search_spaces.arch import Architecture
+
     seed = getattr(found, "seed", None)
-    return {} if seed is None else {"starts from": seed.to_json()}
+    return {"starts from": seed.to_json()} if isinstance(seed, Architecture) else {}
