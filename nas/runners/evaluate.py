@@ -17,7 +17,7 @@ def evaluate(scorer: Scorer, candidates: Sequence[Candidate], seed: int) -> list
 def _evaluate_one(scorer: Scorer, candidate: Candidate, seed: int) -> Result:
     try:
         score = float(scorer(candidate.arch, candidate_seed(seed, candidate.id)))
-    except Exception as error:  # noqa: BLE001 - the one place where a user's score may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where a user's score may raise anything
         return Failure(candidate, "error", f"{type(error).__name__}: {error}".splitlines()[0][:300])
     if not math.isfinite(score):
         return Failure(candidate, "error", f"the score is {score}")
