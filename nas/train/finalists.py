@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from nas.train.halving import Halving, Verdict
 from nas.train.recipe import Recipe
 from search_spaces.arch import Architecture
 
+GRACE_STEPS = 150  # before so many steps all networks look alike, and a comparison would be a lottery
 SERIAL_BELOW_SECONDS = 20.0  # Ray needs about ten seconds to start
 Engine = Literal["auto", "serial", "ray"]
 _LOG = logging.getLogger(__name__)
@@ -97,6 +99,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     address: str | None = None,
     device: str = "cpu",
     drop: bool = True,
+    grace_steps: int = GRACE_STEPS,
     on_result: Callable[[FinalistResult], None] | None = None,
     on_epoch: Callable[[int, EpochReport], None] | None = None,
 ) -> list[FinalistResult]:
@@ -109,12 +112,14 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
         dataset_spec: as for ``load_dataset``; only training and validation images are used.
         recipe: settings; its ``epochs`` is replaced by ``max_epochs``.
         seed: of initial weights, batch order and augmentation, combined with each id.
-        max_epochs: of those who never fall out; rungs lie at 1/3, 1/9, ... of it.
+        max_epochs: of those who never fall out; rungs lie at 1/3, 1/9, ... of it, but not
+            before ``grace_steps``.
         storage_dir: for checkpoints; on a cluster a folder that all nodes see.
         engine: "auto" takes Ray when the estimated work exceeds 20 s and there are two cores or an address.
         address: of a Ray cluster; None starts a private one.
         device: "cpu" or "cuda"; under Ray each training takes one CPU and, on CUDA, one GPU.
         drop: False trains everyone to the end, to compare them on equal terms.
+        grace_steps: no candidate falls out before so many steps of training.
         on_result: called once per candidate when it has finished or fallen out, in no promised order.
         on_epoch: called with (id, report) after every epoch trained now.
     Returns: one result per candidate, in the order given.
@@ -122,10 +127,11 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     """
     recipe = replace(recipe, epochs=max_epochs)
     entrants = tuple(Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates)
-    halving = Halving(len(entrants) if drop else 1, max_epochs)  # a race of one has no rungs
-    race = Race(entrants, halving, Path(storage_dir))
-    race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
     dataset = load_dataset(dataset_spec)
+    steps = max(1, len(dataset.train) // recipe.batch_size)  # of one epoch
+    field_size = len(entrants) if drop else 1  # a race of one has no rungs
+    race = Race(entrants, Halving(field_size, max_epochs, grace=math.ceil(grace_steps / steps)), Path(storage_dir))
+    race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
     _check(race)
     if engine == "auto":
         engine = choose_engine(race, dataset, address)

@@ -28,18 +28,23 @@ class Halving:
         candidates: number of candidates at the start.
         max_epochs: epochs of a full training.
         eta: one of eta goes on at each rung.
+        grace: no comparison before this epoch, because nothing is learned yet.
     """
 
     candidates: int
     max_epochs: int
     eta: int = ETA
+    grace: int = 1
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs after which candidates are compared: max/eta^k, as many as it takes to leave one."""
+        """Epochs after which candidates are compared: max/eta^k, as many as it takes to leave one.
+
+        Those before ``grace`` are left out.
+        """
         count = math.ceil(math.log(self.candidates, self.eta) - 1e-9) if self.candidates > 1 else 0
         epochs = {self.max_epochs // self.eta**k for k in range(1, count + 1)}
-        return tuple(sorted(epoch for epoch in epochs if epoch >= 1))
+        return tuple(sorted(epoch for epoch in epochs if epoch >= max(1, self.grace)))
 
     def places(self, rung: int) -> int:
         """How many candidates go on after the rung at this position (from 0)."""

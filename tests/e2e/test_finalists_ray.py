@@ -31,7 +31,15 @@ def candidates():
 
 def run(folder, engine, **listeners):
     return train_finalists(
-        candidates(), "digits", RECIPE, seed=3, max_epochs=6, engine=engine, storage_dir=folder, **listeners
+        candidates(),
+        "digits",
+        RECIPE,
+        seed=3,
+        max_epochs=6,
+        grace_steps=0,
+        engine=engine,
+        storage_dir=folder,
+        **listeners,
     )
 
 

@@ -27,6 +27,7 @@ def candidates(widths=(4, 8, 6, 12)):
 
 def run(folder, **change):
     facts = {"seed": 3, "max_epochs": 3, "engine": "serial", "storage_dir": folder} | change
+    facts.setdefault("grace_steps", 0)
     return train_finalists(facts.pop("candidates", candidates()), "digits", facts.pop("recipe", RECIPE), **facts)
 
 
@@ -173,3 +174,9 @@ def test_initial_weights_depend_on_the_seed_alone():
     b, c = (build_network(arch, data, seed=s).state_dict() for s in (4, 5))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_nobody_falls_out_before_the_steps_of_grace(tmp_path):
+    results = run(tmp_path, grace_steps=10_000)
+    assert {r.epochs for r in results} == {3}
+    assert not any(r.stopped_early for r in results)
