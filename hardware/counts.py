@@ -21,7 +21,7 @@ from search_spaces.expand import (
     expand_sub_layer,
     sub_layers,
 )
-from search_spaces.layers import ADD, INPUT, MUL, NORM, RELU, SIGMOID, Layer, Shape
+from search_spaces.layers import ADD, CONV, INPUT, MUL, NORM, RELU, SIGMOID, WEIGHTED, Layer, Shape, main_path
 
 FLOAT_BYTES = 4
 _POINTWISE = frozenset((NORM, RELU, SIGMOID))
@@ -36,12 +36,14 @@ class Counts:
         params: trainable scalars.
         macs: multiply-accumulates of one image.
         depth: sub-layers, the "layers" of Zen-NAS: the sum of ``Block.depth``.
+        convs: convolutions in a row, shortcuts and gates left out: the depth that information passes.
         peak_memory_bytes: largest sum of live float32 activations of one image, input and output included.
     """
 
     params: int
     macs: int
     depth: int
+    convs: int
     peak_memory_bytes: int
 
 
@@ -53,40 +55,50 @@ def count(arch: Architecture, input_shape: Shape, num_classes: int) -> Counts:
         input_shape: (channels, height, width) of one image.
         num_classes: outputs of the classifier.
     """
-    params = macs = depth = peak = 0
+    params = macs = depth = convs = peak = 0
     shape = input_shape
     for block, in_shape in block_inputs(arch, input_shape):
-        block_params, block_macs, block_peak, shape = _count_block(block, in_shape)
+        block_params, block_macs, block_convs, block_peak, shape = _count_block(block, in_shape)
         params += block_params
         macs += block_macs
+        convs += block_convs
         depth += block.depth
         peak = max(peak, block_peak)
     channels = shape[0]
     pooled = FLOAT_BYTES * (prod(shape) + channels)
     head = FLOAT_BYTES * (channels + num_classes)
-    return Counts(params + (channels + 1) * num_classes, macs + channels * num_classes, depth, max(peak, pooled, head))
+    return Counts(
+        params=params + (channels + 1) * num_classes,
+        macs=macs + channels * num_classes,
+        depth=depth,
+        convs=convs,
+        peak_memory_bytes=max(peak, pooled, head),
+    )
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _count_block(block: Block, in_shape: Shape) -> tuple[int, int, int, Shape]:
-    """(params, MACs, peak bytes, output shape) of a block: sums and maximum over its sub-layers."""
-    params = macs = peak = 0
+def _count_block(block: Block, in_shape: Shape) -> tuple[int, int, int, int, Shape]:
+    """(params, MACs, convolutions in a row, peak bytes, output shape): sums and maximum over the sub-layers."""
+    params = macs = convs = peak = 0
     for part, times in sub_layers(block, in_shape):
-        part_params, part_macs, part_peak = _count_sub_layer(part)
+        part_params, part_macs, part_convs, part_peak = _count_sub_layer(part)
         params += times * part_params
         macs += times * part_macs
+        convs += times * part_convs
         peak = max(peak, part_peak)
-    return params, macs, peak, block_output(block, in_shape)
+    return params, macs, convs, peak, block_output(block, in_shape)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _count_sub_layer(part: SubLayer) -> tuple[int, int, int]:
+def _count_sub_layer(part: SubLayer) -> tuple[int, int, int, int]:
     layers = expand_sub_layer(part)
-    return (
-        sum(layer.weight_count for layer in layers),
-        sum(layer.macs for layer in layers),
-        peak_memory_bytes(layers, part.in_shape),
-    )
+    params = macs = 0
+    for layer in layers:
+        if layer.op in WEIGHTED:
+            params += layer.weight_count
+            macs += layer.macs
+    convs = sum(layer.op == CONV for layer in main_path(layers))
+    return params, macs, convs, peak_memory_bytes(layers, part.in_shape)
 
 
 def peak_memory_bytes(layers: Sequence[Layer], in_shape: Shape) -> int:

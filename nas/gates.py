@@ -34,6 +34,7 @@ class Gates:
             "params": counts.params,
             "macs": counts.macs,
             "depth": counts.depth,
+            "convs": counts.convs,
             "peak_memory_bytes": counts.peak_memory_bytes,
         }
         if self.table is not None:

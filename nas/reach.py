@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from nas.gates import Gates
 from nas.protocols import SearchSpace
@@ -20,11 +21,13 @@ class Reach:
         feasible: number of candidates that keep all constraints.
         asked: number of candidates looked at.
         least_violating: the closest candidate, with its metrics.
+        invalid: why a design is invalid, when none that was looked at is valid; empty otherwise.
     """
 
     feasible: int
     asked: int
     least_violating: Candidate
+    invalid: str = ""
 
 
 def reach(space: SearchSpace, gates: Gates, *, seed: int, steps: int = STEPS, stop_at: int = 1) -> Reach:
@@ -40,13 +43,14 @@ def reach(space: SearchSpace, gates: Gates, *, seed: int, steps: int = STEPS, st
     search = Evolution(space, seed=seed, population=32, initial=64, lookahead=1)
     closest: tuple[float, Candidate] | None = None
     feasible = asked = 0
+    reason = ""
     while asked < steps and feasible < stop_at:
         candidate = search.ask(1)[0]
         checked = gates.check(candidate)
         asked += 1
         if isinstance(checked, Failure):
             search.tell(checked)
-            violation, known = checked.violation, checked.candidate
+            violation, known, reason = checked.violation, checked.candidate, checked.message
         else:
             feasible += 1
             search.tell(Success(checked, {**checked.metrics, "score": 0.0}))
@@ -54,18 +58,23 @@ def reach(space: SearchSpace, gates: Gates, *, seed: int, steps: int = STEPS, st
         if closest is None or violation < closest[0]:
             closest = (violation, known)
     assert closest is not None
-    return Reach(feasible, asked, closest[1])
+    return Reach(feasible, asked, closest[1], "" if closest[1].metrics else reason)
 
 
 def tightest(space: SearchSpace, gates: Gates, metric: str, *, seed: int, steps: int = STEPS) -> float:
-    """The smallest value of a metric (upper bound for latency) that a walk of so many steps finds."""
+    """The smallest value of a metric (upper bound for latency) that a walk of so many steps finds.
+
+    Infinite when no member of the space is a valid design.
+    """
     unreachable = Gates(gates.input_shape, gates.num_classes, (Constraint(metric, 1e-9),), gates.table)
     found = reach(space, unreachable, seed=seed, steps=steps)
-    return found.least_violating.metrics["latency_upper_ms" if metric == "latency_ms" else metric]
+    return found.least_violating.metrics.get("latency_upper_ms" if metric == "latency_ms" else metric, inf)
 
 
 def explain_unreachable(space: SearchSpace, gates: Gates, *, seed: int) -> str:
     """One sentence: which limits the space cannot keep and the tightest values that it can reach."""
+    if invalid := reach(space, gates, seed=seed).invalid:
+        return f"space {space.name} has no valid network for these images: {invalid}"
     parts = []
     for constraint in gates.constraints:
         least = tightest(space, gates, constraint.metric, seed=seed)

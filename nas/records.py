@@ -11,7 +11,7 @@ from search_spaces.arch import Architecture
 
 Metrics = Mapping[str, float]
 
-COUNTS = ("params", "macs", "depth", "peak_memory_bytes")  # whole numbers
+COUNTS = ("params", "macs", "depth", "convs", "peak_memory_bytes")  # whole numbers
 METRICS = ("score", "latency_ms", "latency_upper_ms", *COUNTS)
 
 

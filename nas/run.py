@@ -24,6 +24,10 @@ class NothingFeasible(RuntimeError):
     """No candidate keeps the constraints; the message names the tightest budget that one would keep."""
 
 
+class UnknownMetric(ValueError):
+    """No candidate of the run has a metric of that name."""
+
+
 class Run:
     """Reads a run file; the search that writes it may still be going on.
 
@@ -82,7 +86,7 @@ class Run:
             at_most: limits by metric name, for example ``latency_ms=1.5`` (held by the upper bound of the
                 estimate), ``params=5e5``.
         Returns: its row, with its architecture under "arch".
-        Raises: NothingFeasible: naming the tightest reachable limit; ValueError: an unknown metric.
+        Raises: NothingFeasible: naming the tightest reachable limit; UnknownMetric.
         """
         table = self.candidates()
         if table.empty:
@@ -98,7 +102,7 @@ class Run:
         if not keeps.any():
             raise NothingFeasible(f"run {self.directory}: no candidate keeps all of {at_most} together")
         row = table[keeps].sort_values(["score", "id"], ascending=[False, True]).iloc[0]
-        found: dict[str, Any] = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.items() if pd.notna(v)}
+        found: dict[str, Any] = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.dropna().items()}
         found["arch"] = self.architecture(int(row["id"]))
         return found
 
@@ -155,5 +159,5 @@ def limited_values(table: pd.DataFrame, metric: str) -> Any:
     name = "latency_upper_ms" if metric == "latency_ms" else metric
     if name not in table or table[name].isna().all():
         known = [column for column in table.columns if table[column].dtype.kind in "if" and table[column].notna().any()]
-        raise ValueError(f"run: no candidate has {metric!r}, known: {', '.join(known)}")
+        raise UnknownMetric(f"run: no candidate has {metric!r}, known: {', '.join(known)}")
     return table[name].to_numpy(float)

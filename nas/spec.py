@@ -34,7 +34,7 @@ def load_spec(text: str) -> Spec:
     Raises: InvalidArchitecture: malformed, with the place. RunFileError: no such run or candidate.
     """
     match = _RUN_ID.fullmatch(text)
-    if match and Path(match["run"]).exists():
+    if match and _there(match["run"]):
         from nas.run import Run
 
         with Run.open(match["run"]) as run:
@@ -42,12 +42,24 @@ def load_spec(text: str) -> Spec:
     if "(" in text:
         arch, in_channels = read_structure(text)
         return Spec(arch, in_channels)
+    return _read_file(_find_file(text))
+
+
+def _find_file(text: str) -> Path:
     path = Path(text)
-    if path.is_dir():
+    if _there(text) and path.is_dir():
         path = path / "config.json"
-    if not path.is_file():
-        raise InvalidArchitecture(f"{text!r}: no such file; {_EXPECTED}")
-    return _read_file(path)
+    if not _there(str(path)):
+        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        raise InvalidArchitecture(f"{shown!r}: no such file; {_EXPECTED}")
+    return path
+
+
+def _there(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or not a possible name of a file
+        return False
 
 
 def _read_file(path: Path) -> Spec:

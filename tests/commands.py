@@ -22,6 +22,7 @@ class Ended:
     err: str
 
     def json(self):
+        assert self.code in (0, 4), self.err
         (line,) = self.out.splitlines()
         return json.loads(line)
 
@@ -49,6 +50,7 @@ class CommandServer:
     def __init__(self, folder):
         self._folder, self._started = Path(folder), 0
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+        environment["NETWRIGHT_CACHE"] = str(self._folder / "cache")
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

@@ -9,7 +9,7 @@ import click
 
 from nas.cli.options import json_option, limit_options, print_facts, print_json, print_table, run_argument
 
-COLUMNS = ("id", "score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "peak_memory_bytes")
+COLUMNS = ("id", "score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "convs", "peak_memory_bytes")
 
 
 @click.command()

@@ -44,6 +44,7 @@ def score(  # noqa: PLR0913 - the options
         "params": counts.params,
         "macs": counts.macs,
         "depth": counts.depth,
+        "convs": counts.convs,
         "peak_memory_bytes": counts.peak_memory_bytes,
     }
     for name in dict.fromkeys(("zen", *scores)):

@@ -14,6 +14,7 @@ from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.run import NothingFeasible
+from nas.search.evolution import depth_niche
 from nas.store import RunStore
 from nas.train.finalists import FinalistResult, train_finalists
 from nas.train.fit import EpochReport
@@ -93,12 +94,12 @@ def _ranked(task: Task, store: RunStore) -> list[Finalist]:
 
 def _take_turns(rows: Sequence[dict[str, Any]], places: int) -> list[dict[str, Any]]:
     """The best row of each of so many evenly spaced depths, then the second best of each, and so on."""
-    by_depth: dict[int, list[dict[str, Any]]] = {}
+    niches: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
-        by_depth.setdefault(row["depth"], []).append(row)
-    depths = sorted(by_depth)
+        niches.setdefault(depth_niche(row["convs"]), []).append(row)
+    depths = sorted(niches)
     at = np.unique(np.linspace(0, len(depths) - 1, places).round().astype(int))
-    turns = zip_longest(*(by_depth[depths[i]] for i in reversed(at)))
+    turns = zip_longest(*(niches[depths[i]] for i in at))
     return [row for turn in turns for row in turn if row is not None]
 
 

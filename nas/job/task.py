@@ -12,6 +12,7 @@ from nas.gates import Gates
 from nas.objective import Objective
 from nas.protocols import SearchSpace
 from nas.train.data import Dataset, load_dataset
+from nas.train.recipe import Recipe
 from search_spaces import default_space, load_space
 from search_spaces.layers import Shape
 
@@ -73,3 +74,4 @@ class Task:
         self.space  # noqa: B018
         self.dataset  # noqa: B018
         self.objective.scorer()
+        Recipe.from_dict(self.config.recipe)

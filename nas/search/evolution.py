@@ -19,7 +19,7 @@ from search_spaces.arch import Architecture
 Niches = Literal["none", "depth"]
 ENOUGH = 16  # feasible members from which on no infeasible one is a parent
 NICHE_SHARE = 16  # a niche holds this part of the population
-DEPTHS_KEPT_APART = 8  # deeper networks share niches in steps of 2 ** (1 / 4)
+DEPTHS_KEPT_APART = 8
 
 
 @dataclass
@@ -48,9 +48,9 @@ class Evolution(OrderedSearch):
     A candidate outside the constraints has no score and can only be a parent while fewer than 16 candidates keep
     them, the least violating first; so a search that starts outside walks in.
 
-    With ``niches="depth"`` the population is split by depth, and a parent is drawn from a random niche: the result is
-    the best-scoring network of every depth, instead of one family of near-equal and ever deeper ones. Zen-Score grows
-    with depth almost by definition, accuracy does not; short trainings can then choose the depth.
+    With ``niches="depth"`` the population is split by depth (convolutions in a row), and a parent is drawn from a
+    random niche: the result is the best-scoring network of every depth, instead of one family of near-equal and ever
+    deeper ones. Zen-Score grows with depth almost by definition, accuracy does not; short trainings can then choose.
 
     Source: Lin et al. 2021 (Zen-NAS, arXiv 2102.01063), algorithm 1: parents uniform at random, no crossover, the
     worst is removed. Deviations: duplicates are mutated again, infeasible parents as above, results are applied
@@ -120,9 +120,11 @@ class Evolution(OrderedSearch):
             self._outside.insert(violation, result.candidate)
 
     def _niche(self, metrics: Mapping[str, float]) -> int:
-        if self.niches == "none":
-            return 0
-        depth = int(metrics["depth"])
-        if depth <= DEPTHS_KEPT_APART:
-            return depth
-        return DEPTHS_KEPT_APART + math.floor(4 * math.log2(depth / DEPTHS_KEPT_APART))
+        return 0 if self.niches == "none" else depth_niche(int(metrics["convs"]))
+
+
+def depth_niche(convs: int) -> int:
+    """The niche of a network with so many convolutions in a row: one each up to 8, then steps of 2 ** (1 / 4)."""
+    if convs <= DEPTHS_KEPT_APART:
+        return convs
+    return DEPTHS_KEPT_APART + math.floor(4 * math.log2(convs / DEPTHS_KEPT_APART))

@@ -62,6 +62,7 @@ def test_the_main_path_is_the_plain_network(network):
     assert sum(layer.weight_count for layer in plain) == network["plain"]["params"]
     assert sum(layer.macs for layer in plain) == network["plain"]["macs"]
     assert sum(layer.op == CONV for layer in plain) == network["convs_plain"]
+    assert count(arch, shape, network["num_classes"]).convs == network["convs_plain"]
 
 
 @pytest.mark.parametrize("network", GENETS, ids=_name)
