@@ -1,0 +1,325 @@
+"""The command as other programs and hurried people call it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from commands import CommandServer
+from PIL import Image
+
+from nas.cli.main import COMMANDS
+from nas.store import FILE_NAME
+from search_spaces import SPACES
+from search_spaces.arch import Architecture
+from search_spaces.plainnet import write_structure
+
+HEAVY = ("torch", "ray", "onnx", "onnxruntime", "sklearn", "pandas", "sqlalchemy", "scipy", "pydantic")
+STRUCTURE = "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,2,8,1)SuperConvK1BNRELU(16,32,1,1)"
+QUICK = ("--no-train", "--macs", "500k", "--evaluations", "60", "--engine", "serial")
+
+USER = """
+from search_spaces.arch import Architecture, Block
+from search_spaces.space import Stage, StageSpace, Variant
+
+class Space(StageSpace):
+    def __init__(self):
+        conv = (Variant("conv"),)
+        super().__init__("mine", (Stage(conv, (8, 16, 24), (3, 5)), Stage(conv, (16, 32, 48), stride=2)))
+
+class Four(StageSpace):
+    def __init__(self):
+        super().__init__("four", (Stage((Variant("conv"),), (8, 16, 24, 32)),))
+
+class Lonely(StageSpace):
+    def __init__(self):
+        super().__init__("lonely", (Stage((Variant("conv"),), (8,)),))
+
+class Invalid(StageSpace):
+    def __init__(self):
+        super().__init__("invalid", (Stage((Variant("conv"),), (8, 16), (4,)),))
+
+def widest(objective):
+    return lambda arch, seed: float(sum(block.channels for block in arch.blocks))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "user.py").write_text(USER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(place):
+    with CommandServer(place) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def run(server, place):
+    ended = server.run("search", *QUICK, "--json", "--out", "run", cwd=place)
+    assert ended.code == 0, ended.err
+    return ended.json()
+
+
+def refused(ended, code, *parts):
+    """One line on stderr that holds these parts, nothing on stdout."""
+    assert ended.code == code, ended.err
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert all(part in ended.err for part in parts), ended.err
+    return True
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys\nfrom nas.cli import main\nsys.argv = ['netwright', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "[]"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_helps_of_all_commands_import_no_torch_and_no_ray():
+    script = (
+        "import sys\nfrom click.testing import CliRunner\nfrom nas.cli.main import COMMANDS, cli\n"
+        "for name in COMMANDS:\n"
+        "    result = CliRunner().invoke(cli, [name, '--help'])\n"
+        "    assert result.exit_code == 0, result.output\n"
+        "    assert 'Usage:' in result.output\n"
+        "for name in ('ls', 'show', 'check'):\n"
+        "    assert CliRunner().invoke(cli, ['space', name, '--help']).exit_code == 0\n"
+        "print([name for name in ('torch', 'ray', 'onnx', 'onnxruntime', 'sklearn', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_version_and_module(server, place):
+    assert server.run("--version", cwd=place).out.startswith("netwright")
+    done = subprocess.run([sys.executable, "-m", "nas", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_search_prints_one_object_with_the_documented_keys(run):
+    assert set(run) == {"run", "best", "artifacts", "verdict"}
+    assert {"id", "spec", "latency_ms", "top1"} <= set(run["best"])
+    assert {"predicted", "measured"} <= set(run["best"]["latency_ms"])
+    SPACES["zen-tiny"].validate(Architecture.from_dict(run["best"]["spec"]))
+    assert run["verdict"] == "not trained"
+
+
+def test_status_pareto_and_best_read_the_run(server, place, run):
+    status = server.run("status", "run", "--json", cwd=place).json()
+    assert status["candidates"] == 60 == sum(status["outcomes"].values())
+    assert status["finished"] is True
+    front = server.run("pareto", "run", "--json", cwd=place).json()["pareto"]
+    assert {"id", "score", "macs", "params", "spec", "digest"} <= set(front[0])
+    assert [row["macs"] for row in front] == sorted(row["macs"] for row in front)
+    best = server.run("best", "run", "--params", "25k", "--json", cwd=place).json()
+    assert best["params"] <= 25_000
+    for command in ("status", "pareto", "best"):
+        assert server.run(command, "run", cwd=place).code == 0
+
+
+def test_score_gives_the_documented_keys_for_every_kind_of_spec(server, place, run):
+    shape = ("--resolution", "32", "--classes", "10", "--json")
+    row = server.run("score", STRUCTURE, *shape, cwd=place).json()
+    assert {"params", "macs", "depth", "peak_memory_bytes", "zen"} <= set(row)
+    assert row["depth"] == 3
+    arch = run["best"]["spec"]
+    (place / "arch.json").write_text(json.dumps(arch))
+    (place / "arch.txt").write_text(write_structure(Architecture.from_dict(arch)))
+    rows = [
+        server.run("score", spec, *shape, "--in-channels", "1", cwd=place).json()
+        for spec in ("arch.json", "arch.txt", f"run:{run['best']['id']}")
+    ]
+    assert [row["digest"] for row in rows] == [Architecture.from_dict(arch).digest] * 3
+    assert rows[0]["params"] == rows[1]["params"] == rows[2]["params"]
+    from_run = server.run("score", f"run:{run['best']['id']}", "--json", cwd=place).json()
+    assert from_run["input_shape"] == [1, 8, 8]
+    one_class = server.run("score", STRUCTURE, "--resolution", "8", "--classes", "1", "--json", cwd=place).json()
+    assert one_class["classes"] == 1
+
+
+def test_the_same_seed_gives_the_same_object(server, place, run):
+    again = server.run("search", *QUICK, "--json", "--quiet", "--out", "again", cwd=place)
+    assert again.err == ""
+    assert again.json()["best"] == run["best"]
+
+
+WRONG = {
+    "no command": (["serch"], 2, ["did you mean 'search'"]),
+    "no option": (["search", "--latncy", "2ms"], 2, ["--latncy"]),
+    "unknown setting": (["search", "--set", "search.evaluation=5"], 2, ["'search.evaluation'", "mean 'evaluations'"]),
+    "setting without value": (["search", "--set", "seed"], 2, ["name=value"]),
+    "bare latency": (["search", "--latency", "2"], 2, ["2ms"]),
+    "no unit": (["search", "--params", "12parsecs"], 2, ["12parsecs", "4.2M"]),
+    "negative": (["search", "--macs", "-3"], 2, ["-3"]),
+    "no device": (["search", "--device", "abacus"], 2, ["abacus"]),
+    "no space": (["search", "--space", "zen-tyni"], 2, ["did you mean 'zen-tiny'"]),
+    "no user module": (["search", "--space", "nowhere:Space"], 2, ["nowhere"]),
+    "no score": (["search", "--set", "search.score=zon"], 2, ["zon", "zen"]),
+    "no user score": (["search", "--set", "search.score=user:nothing"], 2, ["nothing"]),
+    "no data": (["search", "--data", "digitss"], 2, ["digitss"]),
+    "no recipe setting": (["search", "--set", "recipe.learnin_rate=1"], 2, ["learnin_rate"]),
+    "no config": (["search", "--config", "none.yaml"], 2, ["none.yaml", "no such file"]),
+    "config is a folder": (["search", "--config", "."], 2, ["cannot be read"]),
+    "one-member space": (["search", "--space", "user:Lonely", *QUICK, "--evaluations", "400"], 2, ["lonely", "no second"]),
+    "invalid space": (["search", "--space", "user:Invalid", *QUICK], 3, ["invalid", "kernel"]),
+    "bad structure": (["score", "SuperConvK3BNRELU(3,8,1,1", "--resolution", "8"], 2, ["column 1"]),
+    "wrong channels": (["score", STRUCTURE.replace("K3(8", "K3(9"), "--resolution", "8"], 2, ["column 27", "takes 9"]),
+    "no spec": (["score", "nothing.json", "--resolution", "8"], 2, ["no such file", "RUN:ID"]),
+    "long spec": (["score", "x" * 5000, "--resolution", "8"], 2, ["no such file"]),
+    "no shape": (["score", STRUCTURE], 2, ["--resolution"]),
+    "zero resolution": (["score", STRUCTURE, "--resolution", "0"], 2, ["resolution"]),
+    "no candidate": (["score", "run:4711"], 2, ["no candidate 4711"]),
+    "no run": (["status", "nowhere"], 2, ["netwright search --out nowhere"]),
+    "no run to resume": (["resume", "nowhere"], 2, ["nowhere"]),
+    "a folder without a run": (["pareto", "."], 2, [FILE_NAME]),
+    "unknown metric": (["best", "run", "--latency", "2ms"], 2, ["latency_ms"]),
+    "nothing so small": (["best", "run", "--params", "3"], 3, ["the smallest has"]),
+    "run is there already": (["search", *QUICK, "--out", "run"], 2, ["netwright resume"]),
+    "out is a file": (["search", *QUICK, "--out", "user.py"], 2, ["user.py"]),
+    "out below a file": (["search", *QUICK, "--out", "user.py/run"], 2, ["cannot be written"]),
+    "out cannot be made": (["search", *QUICK, "--out", "/proc/nowhere"], 2, ["cannot be written"]),
+    "zero evaluations": (["search", "--evaluations", "0"], 2, ["evaluations"]),
+    "no space to show": (["space", "show", "zon"], 2, ["did you mean"]),
+    "no model": (["verify", "nothing.onnx", "--latency", "2ms"], 2, ["nothing.onnx"]),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(("args", "code", "parts"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_one_line_with_the_fix(server, place, args, code, parts):
+    out = [] if args[0] != "search" or "--out" in args else ["--out", f"wrong{abs(hash(tuple(args)))}"]
+    assert refused(server.run(*args, *out, cwd=place), code, *parts)
+
+
+def test_an_impossible_budget_names_the_tightest_one(server, place):
+    for limit, metric in (("--params", "params"), ("--macs", "macs"), ("--memory", "peak_memory_bytes")):
+        ended = server.run("search", limit, "100", "--no-train", "--out", f"impossible{metric}", cwd=place)
+        assert refused(ended, 3, f"{metric} of at most 100", "the tightest it reaches is")
+        tightest = float(ended.err.split("tightest it reaches is ")[1].split(")")[0])
+        assert tightest > 100
+        assert server.run("status", f"impossible{metric}", cwd=place).code in (0, 2)
+    reached = server.run("space", "check", "zen-tiny", "--data", "digits", "--params", "100", "--json", "-q", cwd=place)
+    assert reached.json()["feasible_share"] == 0.0
+    assert reached.json()["least_reachable"]["params"] > 100
+
+
+def test_an_image_folder_of_one_class_is_one_line(server, place):
+    folder = place / "images" / "cats"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(np.full((8, 8), i, dtype=np.uint8)).save(folder / f"{i}.png")
+    assert refused(server.run("search", "--data", "images", "--out", "one", cwd=place), 2, "cats")
+
+
+@pytest.mark.parametrize("command", [["status"], ["pareto"], ["best"], ["resume"], ["report"]])
+@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
+def test_a_corrupt_run_file_is_one_line(server, place, command, content):
+    folder = place / "corrupt"
+    folder.mkdir(exist_ok=True)
+    (folder / FILE_NAME).write_bytes(content)
+    assert refused(server.run(*command, "corrupt", cwd=place), 2, "corrupt", "cannot be read")
+
+
+def test_a_config_file_is_read_and_flags_win(server, place):
+    (place / "c.yaml").write_text("data: digits\ntrain: false\nsearch: {evaluations: 40}\nconstraints: {macs: 400k}\n")
+    ended = server.run("search", "--config", "c.yaml", "--evaluations", "30", "--json", "--out", "yaml", cwd=place)
+    assert ended.code == 0, ended.err
+    assert server.run("status", "yaml", "--json", cwd=place).json()["candidates"] == 30
+    (place / "c.yaml").write_text("dta: digits\n")
+    assert refused(server.run("search", "--config", "c.yaml", "--out", "y2", cwd=place), 2, "c.yaml", "'data'")
+    (place / "c.yaml").write_text("data: [unclosed\n")
+    assert refused(server.run("search", "--config", "c.yaml", "--out", "y3", cwd=place), 2, "c.yaml, line")
+
+
+def test_a_users_space_and_score_work_from_the_current_directory(server, place):
+    ended = server.run("search", "--space", "user:Space", *QUICK, "--set", "search.score=user:widest",
+                       "--json", "--out", "own", cwd=place)  # fmt: skip
+    assert ended.code == 0, ended.err
+    best = ended.json()["best"]
+    assert best["score"] == sum(block["channels"] for block in best["spec"]["blocks"])
+    shown = server.run("space", "show", "user:Space", "--json", cwd=place).json()
+    assert (shown["name"], shown["combinations"], len(shown["samples"])) == ("mine", 18, 3)
+    checked = server.run(
+        "space", "check", "user:Space", "--resolution", "8", "--samples", "50", "--json", "-q", cwd=place
+    )
+    assert checked.json()["duplicate_share"] > 0.5
+    scored = server.run("score", f"own:{best['id']}", "--score", "user:widest", "--json", cwd=place)
+    assert scored.json()["user:widest"] == best["score"]
+
+
+def test_a_space_of_four_ends(server, place):
+    ended = server.run("search", "--space", "user:Four", "--no-train", "--evaluations", "200", "--engine", "serial",
+                       "--json", "--out", "four", cwd=place)  # fmt: skip
+    assert ended.code == 0, ended.err
+    outcomes = server.run("status", "four", "--json", cwd=place).json()["outcomes"]
+    assert outcomes == {"scored": 4, "duplicate": 196}
+
+
+def test_a_changed_space_does_not_resume(server, place):
+    ended = server.run("search", "--space", "user:Space", *QUICK, "--out", "changed", cwd=place)
+    assert ended.code == 0, ended.err
+    unfinish(place / "changed" / FILE_NAME)
+    source = (place / "user.py").read_text()
+    try:
+        (place / "user.py").write_text(source.replace("(8, 16, 24), (3, 5)", "(8, 40, 56), (3, 5)"))
+        ended = server.run("resume", "changed", cwd=place)
+    finally:
+        (place / "user.py").write_text(source)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+    assert ended.err.splitlines()[-1].startswith("netwright: resume: candidate")
+
+
+def unfinish(path):
+    """Take back the end, as if it had been killed just before."""
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("DELETE FROM event")
+    connection.close()
+
+
+def test_images_that_are_not_square_and_a_folder_that_is_there(server, place):
+    rng = np.random.default_rng(0)
+    np.savez(place / "wide.npz", x=rng.integers(0, 255, (60, 8, 20), dtype=np.uint8), y=np.arange(60) % 3)
+    (place / "there").mkdir()
+    (place / "there" / "notes.txt").write_text("mine")
+    ended = server.run("search", "--data", "wide.npz", *QUICK, "--macs", "2M", "--json", "--out", "there", cwd=place)
+    assert ended.code == 0, ended.err
+    assert (place / "there" / "notes.txt").read_text() == "mine"
+
+
+def test_a_limit_on_time_ends_the_search(server, place):
+    ended = server.run("search", "--no-train", "--engine", "serial", "--seconds", "1s", "--json", "--out", "timed",
+                       cwd=place)  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert 0 < server.run("status", "timed", "--json", cwd=place).json()["candidates"] < 20_000
+
+
+@pytest.mark.slow
+def test_a_users_space_and_score_work_under_ray(server, place):
+    common = (
+        "--space",
+        "user:Space",
+        "--no-train",
+        "--evaluations",
+        "60",
+        "--set",
+        "search.score=user:widest",
+        "--json",
+    )
+    serial = server.run("search", *common, "--engine", "serial", "--out", "own-serial", cwd=place)
+    ray = server.run("search", *common, "--engine", "ray", "--workers", "2", "--out", "own-ray", cwd=place)
+    assert ray.code == serial.code == 0, ray.err
+    assert ray.json()["best"] == serial.json()["best"]
