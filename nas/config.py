@@ -123,7 +123,7 @@ class Config(_Strict):
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f", line {mark.line + 1} column {mark.column + 1}" if mark else ""
-            raise InvalidConfig(f"config {path}{place}: not YAML ({getattr(error, 'problem', error)})") from None
+            raise InvalidConfig(f"config {path}{place}: not YAML ({_problem(error)})") from None
         if data is not None and not isinstance(data, dict):
             raise InvalidConfig(f"config {path}: holds {type(data).__name__}, expected settings such as `data: digits`")
         return cls.from_dict(merge(data or {}, overrides or {}), f"config {path}")
@@ -131,6 +131,10 @@ class Config(_Strict):
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; ``from_dict`` reads it back."""
         return self.model_dump(mode="json")
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

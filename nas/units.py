@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*")
 _MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
@@ -43,6 +44,6 @@ def parse_bytes(text: str | float) -> float:
 def _parse(text: str | float, units: dict[str, float], what: str, expected: str) -> float:
     match = _NUMBER.fullmatch(str(text))
     unit = match[2] if match and match[2] in units else (match[2].lower() if match else "")
-    if match is None or unit not in units or float(match[1]) <= 0:
+    if match is None or unit not in units or not 0 < float(match[1]) < inf:
         raise InvalidQuantity(f"{what} {text!r}: expected {expected}")
     return float(match[1]) * units[unit]
