@@ -40,11 +40,12 @@ class Halving:
     def rungs(self) -> tuple[int, ...]:
         """Epochs after which candidates are compared: max/eta^k, as many as it takes to leave one.
 
-        Those before ``grace`` are left out.
+        Those before ``grace`` are put off until then, and fall together.
         """
         count = math.ceil(math.log(self.candidates, self.eta) - 1e-9) if self.candidates > 1 else 0
-        epochs = {self.max_epochs // self.eta**k for k in range(1, count + 1)}
-        return tuple(sorted(epoch for epoch in epochs if epoch >= max(1, self.grace)))
+        epochs = {self.max_epochs // self.eta**k for k in range(1, count + 1)} - {0}
+        put_off = {max(self.grace, epoch) for epoch in epochs}
+        return tuple(sorted(epoch for epoch in put_off if epoch < self.max_epochs))
 
     def places(self, rung: int) -> int:
         """How many candidates go on after the rung at this position (from 0)."""

@@ -12,6 +12,7 @@ from nas.train.data import InvalidDataset, load_dataset
 from nas.train.entrant import Entrant, build_network
 from nas.train.finalists import InvalidRace, train_finalists
 from nas.train.fit import Training
+from nas.train.halving import Halving
 from nas.train.recipe import InvalidRecipe, Recipe
 from search_spaces.arch import Architecture, Block
 
@@ -180,3 +181,9 @@ def test_nobody_falls_out_before_the_steps_of_grace(tmp_path):
     results = run(tmp_path, grace_steps=10_000)
     assert {r.epochs for r in results} == {3}
     assert not any(r.stopped_early for r in results)
+
+
+def test_rungs_before_the_grace_are_put_off():
+    assert Halving(6, 20).rungs == (2, 6)
+    assert Halving(6, 20, grace=8).rungs == (8,)
+    assert Halving(6, 20, grace=20).rungs == ()

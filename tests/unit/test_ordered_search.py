@@ -7,7 +7,7 @@ import pytest
 
 from hardware.counts import count
 from nas.records import Candidate, Failure, Success
-from nas.search.evolution import ENOUGH, Evolution, Members
+from nas.search.evolution import ENOUGH, Evolution, Members, depth_niche
 from nas.search.random import RandomSearch
 from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block
@@ -19,7 +19,7 @@ SPACE = SPACES["zen-tiny"]
 def outcome(candidate):
     """A toy result that depends on the design alone: some scores, some rejections, some crashes."""
     costs = count(candidate.arch, (1, 8, 8), 10)
-    metrics = {"params": costs.params, "depth": costs.depth}
+    metrics = {"params": costs.params, "convs": costs.convs}
     digit = int(candidate.arch.digest[0], 16)
     known = Candidate(candidate.id, candidate.arch, candidate.parent, metrics)
     if digit == 0:
@@ -92,7 +92,7 @@ def test_a_result_counts_from_lookahead_candidates_later_on():
             asked.append(candidate.arch)
             result = outcome(candidate)
             if candidate.id in changed:
-                result = Success(candidate, {"score": 1e9, "depth": 1})
+                result = Success(candidate, {"score": 1e9, "convs": 1})
             search.tell(result)
         return asked
 
@@ -119,7 +119,7 @@ def best_of(search, n=400):
         widths = [block.channels for block in candidate.arch.blocks[:4]]
         score = -sum(abs(np.log2(width / wanted)) for width, wanted in zip(widths, (16, 64, 48, 32), strict=True))
         best = max(best, score)
-        search.tell(Success(candidate, {"score": score, "depth": 1}))
+        search.tell(Success(candidate, {"score": score, "convs": 1}))
     return best
 
 
@@ -138,20 +138,23 @@ def test_niches_keep_every_depth():
         search = Evolution(SPACE, seed=0, population=64, niches=niches, lookahead=1)
         for _ in range(600):
             (candidate,) = search.ask(1)
-            depth = count(candidate.arch, (1, 8, 8), 10).depth
-            if depth > 16:
-                search.tell(Failure(candidate, "rejected", "deep", depth / 16 - 1))
+            convs = count(candidate.arch, (1, 8, 8), 10).convs
+            if convs > 40:
+                search.tell(Failure(candidate, "rejected", "deep", convs / 40 - 1))
             else:
-                search.tell(Success(candidate, {"score": depth + 1e-6 * candidate.id, "depth": depth}))
+                search.tell(Success(candidate, {"score": convs + 1e-6 * candidate.id, "convs": convs}))
         members = [m for niche in search._inside.values() for m in niche.candidates.values()]
-        found = {count(member.arch, (1, 8, 8), 10).depth for member in members}
-        niche_of = Evolution(SPACE, seed=0, niches="depth")._niche
-        return {niche_of({"depth": depth}) for depth in found}, {niche_of({"depth": d}) for d in range(5, 17)}
+        return {depth_niche(count(member.arch, (1, 8, 8), 10).convs) for member in members}
 
-    kept, every = niches_kept("none")
-    assert kept == {max(every)}
-    kept, every = niches_kept("depth")
-    assert kept == every == {5, 6, 7, 8, 9, 10, 11, 12}
+    assert niches_kept("none") == {depth_niche(40)}
+    assert niches_kept("depth") >= {depth_niche(convs) for convs in range(12, 41)}
+
+
+def test_niches_are_single_depths_first_and_then_wider_without_a_gap():
+    niches = [depth_niche(convs) for convs in range(1, 200)]
+    assert niches[:8] == list(range(1, 9))
+    assert niches == sorted(niches)
+    assert set(niches) == set(range(1, max(niches) + 1))
 
 
 def test_it_walks_in_from_outside():
@@ -164,7 +167,7 @@ def test_it_walks_in_from_outside():
         params = count(candidate.arch, (3, 32, 32), 10).params
         inside.append(params <= limit)
         if params <= limit:
-            search.tell(Success(candidate, {"score": float(params), "depth": 1}))
+            search.tell(Success(candidate, {"score": float(params), "convs": 1}))
         else:
             search.tell(Failure(candidate, "rejected", "params", params / limit - 1))
     assert not any(inside[:5])
@@ -198,7 +201,7 @@ def test_a_tiny_space_gives_its_members_and_then_repeats_them(make):
     for _ in range(60):
         (candidate,) = search.ask(1)
         seen.append(candidate.arch)
-        search.tell(Success(candidate, {"score": 1.0, "depth": 1}))
+        search.tell(Success(candidate, {"score": 1.0, "convs": 1}))
     assert len(set(seen)) == 4
     assert len(set(seen[:8])) == 4
 
@@ -221,5 +224,5 @@ def test_a_population_of_one_climbs():
             assert candidate.parent in search._inside[0].candidates
         score = float(sum(block.channels for block in candidate.arch.blocks))
         best = max(best, score)
-        search.tell(Success(candidate, {"score": score, "depth": 1}))
+        search.tell(Success(candidate, {"score": score, "convs": 1}))
     assert best > 1_000
