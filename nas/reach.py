@@ -11,6 +11,7 @@ from nas.records import Candidate, Constraint, Failure, Success
 from nas.search.evolution import Evolution
 
 STEPS = 2_000
+EXHAUSTED = 200  # repetitions in a row after which a space holds nothing more
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,12 @@ def reach(space: SearchSpace, gates: Gates, *, seed: int, steps: int = STEPS, st
     closest: tuple[float, Candidate] | None = None
     feasible = asked = 0
     reason = ""
-    while asked < steps and feasible < stop_at:
+    seen: set[str] = set()
+    repeated = 0
+    while asked < steps and feasible < stop_at and repeated < EXHAUSTED:
         candidate = search.ask(1)[0]
+        repeated = repeated + 1 if candidate.arch.digest in seen else 0
+        seen.add(candidate.arch.digest)
         checked = gates.check(candidate)
         asked += 1
         if isinstance(checked, Failure):

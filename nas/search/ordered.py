@@ -32,6 +32,7 @@ class OrderedSearch(ABC):
         self._told: dict[int, Result] = {}
         self._contiguous = 0  # all results below this id have been told
         self._seen: set[str] = set()
+        self._found_new = True
 
     def ask(self, n: int) -> list[Candidate]:
         """At most n candidates; none while the results that the next one depends on are outstanding."""
@@ -51,10 +52,11 @@ class OrderedSearch(ABC):
 
     def _next_candidate(self) -> Candidate:
         rng = np.random.default_rng((self.seed, self._asked))
-        for _ in range(TRIES):
+        for _ in range(TRIES if self._found_new else 1):  # an exhausted space is not searched again and again
             arch, parent = self._propose(self._asked, rng)
             if arch.digest not in self._seen:
                 break
+        self._found_new = arch.digest not in self._seen
         self._seen.add(arch.digest)
         candidate = Candidate(self._asked, arch, parent)
         self._asked += 1

@@ -1,0 +1,185 @@
+"""One reference, the serial runner: Ray gives the same run file, whatever dies on the way."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from nas.gates import Gates
+from nas.loop import SearchLoop
+from nas.objective import Objective
+from nas.records import Budget, Constraint, Failure
+from nas.runners.ray import RayRunner
+from nas.runners.ray_session import start_ray
+from nas.runners.serial import SerialRunner
+from nas.search.evolution import Evolution
+from nas.store import FILE_NAME, RunStore
+from search_spaces import SPACES
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning:ray")
+SHAPE = (1, 8, 8)
+GATES = Gates(SHAPE, 10, (Constraint("params", 60_000.0),))
+POISON = 41
+SCORES = f"""
+import os
+import random
+import time
+from predictors.proxies.zen import zen_score
+
+def noisy(objective):
+    def score(arch, seed):
+        time.sleep(0.006)
+        return zen_score(arch, objective.input_shape) + random.Random(seed).gauss(0, 1)
+    return score
+
+def poisonous(objective):
+    from nas.objective import candidate_seed
+    fatal = candidate_seed(objective.seed, {POISON})
+    inner = noisy(objective)
+    def score(arch, seed):
+        if seed == fatal:
+            os._exit(1)
+        return inner(arch, seed)
+    return score
+
+def spared(objective):
+    from nas.objective import candidate_seed
+    fatal = candidate_seed(objective.seed, {POISON})
+    inner = noisy(objective)
+    def score(arch, seed):
+        if seed == fatal:
+            raise SystemError("would have died")
+        return inner(arch, seed)
+    return score
+
+def raising(objective):
+    def score(arch, seed):
+        if seed % 9 == 0:
+            raise LookupError("unlucky")
+        return 1.0
+    return score
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The current directory, with the scores above in it."""
+    place = tmp_path_factory.mktemp("runners")
+    (place / "runner_scores.py").write_text(SCORES)
+    before = os.getcwd()
+    os.chdir(place)
+    yield place
+    os.chdir(before)
+    sys.modules.pop("runner_scores", None)
+
+
+@pytest.fixture(scope="module")
+def ray(folder):
+    """One Ray for the module: the runners join it and leave it running."""
+    with start_ray(workers=2) as cpus:
+        yield cpus
+
+
+def table(path, score, make, n=220):
+    objective = Objective(score, SHAPE, seed=4)
+    search = Evolution(SPACES["zen-tiny"], seed=4, population=32, niches="depth", lookahead=64)
+    runner = make(objective)
+    try:
+        with RunStore.create(path, {}) as store:
+            SearchLoop(search, runner, store, GATES, Budget(n)).run()
+            return list(store.results())
+    finally:
+        runner.close()
+
+
+@pytest.fixture(scope="module")
+def serial(folder):
+    kept = {}
+
+    def results(score):
+        if score not in kept:
+            kept[score] = table(folder / f"serial{len(kept)}" / FILE_NAME, score, SerialRunner)
+        return kept[score]
+
+    return results
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("score", ["zen", "runner_scores:noisy", "runner_scores:raising"])
+def test_ray_gives_the_serial_run_file(tmp_path, serial, score, workers):
+    got = table(tmp_path / FILE_NAME, score, lambda objective: RayRunner(objective, workers=workers))
+    assert got == serial(score)
+    assert len(got) == 220
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_poison_candidate_costs_itself_and_nothing_else(tmp_path, serial):
+    got = table(tmp_path / FILE_NAME, "runner_scores:poisonous", lambda objective: RayRunner(objective, workers=2))
+    expected = serial("runner_scores:spared")
+    crashes = [result for result in got if isinstance(result, Failure) and result.kind == "crash"]
+    assert [crash.candidate.id for crash in crashes] == [POISON]
+    assert "\n" not in crashes[0].message
+    assert expected[POISON].kind == "error"
+    assert [r for r in got if r.candidate.id != POISON] == [r for r in expected if r.candidate.id != POISON]
+    assert got[POISON].candidate == expected[POISON].candidate
+
+
+def scoring_processes():
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "ScoringWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.usefixtures("ray")
+def test_workers_killed_again_and_again_cost_nothing(tmp_path, serial):
+    killed, done = [], threading.Event()
+
+    def kill():
+        while len(killed) < 3 and not done.wait(0.1):
+            for process in scoring_processes()[:1]:
+                process.send_signal(signal.SIGKILL)
+                killed.append(process.pid)
+
+    killer = threading.Thread(target=kill)
+
+    def make(objective):
+        runner = RayRunner(objective, workers=2)
+        killer.start()
+        return runner
+
+    try:
+        got = table(tmp_path / FILE_NAME, "runner_scores:noisy", make)
+    finally:
+        done.set()
+        killer.join()
+    assert killed
+    assert got == serial("runner_scores:noisy")
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_closed_runner_leaves_no_worker_and_takes_the_next():
+    runner = RayRunner(Objective("zen", SHAPE), workers=2)
+    assert runner.free_slots > 0
+    assert not runner.busy
+    assert len(scoring_processes()) == 2
+    runner.close()
+    end = time.monotonic() + 30
+    while scoring_processes() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert scoring_processes() == []
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_wrong_score_fails_before_any_worker_starts():
+    with pytest.raises(ValueError, match="score 'runner_scores:nothing'"):
+        RayRunner(Objective("runner_scores:nothing", SHAPE), workers=1)
