@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 LINE_EVERY_S = 10.0
+_LOG = logging.getLogger("nas")
 
 
 class Silent:
@@ -25,12 +27,17 @@ class Silent:
         """The current activity is over."""
 
     def __enter__(self) -> Self:
+        """From here on the library's log is told as well."""
+        self._ear = _Ear(self)
+        _LOG.addHandler(self._ear)
+        _LOG.setLevel(logging.INFO)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.done()
+        _LOG.removeHandler(self._ear)
 
 
 class Narrator(Silent):
@@ -69,3 +76,15 @@ class Narrator(Silent):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class _Ear(logging.Handler):
+    """Hands what the library logs to a narrator."""
+
+    def __init__(self, narrator: Silent) -> None:
+        super().__init__(logging.INFO)
+        self._narrator = narrator
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say the message."""
+        self._narrator.say(record.getMessage())

@@ -16,8 +16,9 @@ from nas.narrator import Silent
 from nas.run import NothingFeasible
 from nas.search.evolution import depth_niche
 from nas.store import RunStore
-from nas.train.finalists import FinalistResult, train_finalists
+from nas.train.finalists import train_finalists
 from nas.train.fit import EpochReport
+from nas.train.race import FinalistResult
 from nas.train.recipe import Recipe
 from search_spaces.arch import Architecture
 

@@ -7,15 +7,13 @@ of workers.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 
@@ -24,67 +22,13 @@ from nas.train.data import Dataset, load_dataset
 from nas.train.entrant import Entrant
 from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Halving, Verdict
+from nas.train.race import CandidateLike, FinalistResult, Race, check_race, checkpoint_path
 from nas.train.recipe import Recipe
-from search_spaces.arch import Architecture
 
 GRACE_STEPS = 150  # before so many steps all networks look alike, and a comparison would be a lottery
 SERIAL_BELOW_SECONDS = 20.0  # Ray needs about ten seconds to start
 Engine = Literal["auto", "serial", "ray"]
 _LOG = logging.getLogger(__name__)
-
-
-class InvalidRace(ValueError):
-    """The candidates cannot be trained together, or the folder holds another race."""
-
-
-class CandidateLike(Protocol):
-    """What is trained: anything with an id and an architecture."""
-
-    @property
-    def id(self) -> int:
-        """Unique among the candidates."""
-
-    @property
-    def arch(self) -> Architecture:
-        """The design."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinalistResult:
-    """One candidate after the race.
-
-    Attributes:
-        id: the candidate's.
-        curve: one report per trained epoch.
-        top1: validation accuracy after its last epoch, 0..1; None when it failed before the first.
-        epochs: trained.
-        stopped_early: it fell out at a rung, or failed.
-        failure: why the training broke; None otherwise.
-    """
-
-    id: int
-    curve: tuple[EpochReport, ...]
-    top1: float | None
-    epochs: int
-    stopped_early: bool
-    failure: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Race:
-    """Everything that both engines need; plain data except for the listeners."""
-
-    entrants: tuple[Entrant, ...]
-    halving: Halving
-    storage_dir: Path
-    on_epoch: Callable[[int, EpochReport], None] = field(default=lambda _id, _report: None)
-    on_result: Callable[[FinalistResult], None] = field(default=lambda _result: None)
-
-    def result(self, entrant_id: int, curve: Sequence[EpochReport], failure: str | None) -> FinalistResult:
-        """The outcome of one entrant."""
-        top1 = curve[-1].validation_top1 if curve else None
-        early = len(curve) < self.halving.max_epochs
-        return FinalistResult(entrant_id, tuple(curve), top1, len(curve), early, failure)
 
 
 def train_finalists(  # noqa: PLR0913 - the race's facts, all named
@@ -132,7 +76,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     field_size = len(entrants) if drop else 1  # a race of one has no rungs
     race = Race(entrants, Halving(field_size, max_epochs, grace=math.ceil(grace_steps / steps)), Path(storage_dir))
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
-    _check(race)
+    check_race(race)
     if engine == "auto":
         engine = choose_engine(race, dataset, address)
         try:
@@ -195,7 +139,7 @@ def _train_serially(race: Race, dataset: Dataset) -> list[FinalistResult]:
     with threads(1):
         for entrant in running:
             trainings[entrant.id] = entrant.start(dataset)
-            if (path := _checkpoint(race, entrant)).exists():
+            if (path := checkpoint_path(race, entrant)).exists():
                 trainings[entrant.id].load(path)
         while running:
             running = [entrant for entrant in running if _advance(race, entrant, trainings, failures)]
@@ -211,7 +155,7 @@ def _advance(race: Race, entrant: Entrant, trainings: dict[int, Training], failu
         except TrainingDiverged as error:
             failures[entrant.id] = str(error)
             continue
-        training.save(_checkpoint(race, entrant))
+        training.save(checkpoint_path(race, entrant))
         race.on_epoch(entrant.id, report)
     if verdict == "stop":
         race.on_result(race.result(entrant.id, training.curve, failures.get(entrant.id)))
@@ -221,32 +165,3 @@ def _advance(race: Race, entrant: Entrant, trainings: dict[int, Training], failu
 def _verdict(race: Race, entrant_id: int, trainings: dict[int, Training], failures: dict[int, str]) -> Verdict:
     curves = {i: tuple(report.validation_top1 for report in t.curve) for i, t in trainings.items()}
     return race.halving.verdict(entrant_id, curves, frozenset(failures))
-
-
-def _checkpoint(race: Race, entrant: Entrant) -> Path:
-    return race.storage_dir / f"finalist-{entrant.id}.pt"
-
-
-def _check(race: Race) -> None:
-    """Refuse an empty or ambiguous race, and a folder that holds another one; note what this one is."""
-    ids = [entrant.id for entrant in race.entrants]
-    if not ids or len(set(ids)) != len(ids):
-        raise InvalidRace(f"finalists: ids {ids}, expected at least one candidate and no id twice")
-    note = race.storage_dir / "race.json"
-    # through JSON, so that tuples and lists compare equal
-    mine = json.loads(json.dumps({"version": 1, "entrants": [entrant.to_dict() for entrant in race.entrants]}))
-    if note.exists():
-        try:
-            theirs = json.loads(note.read_text())
-        except ValueError:
-            theirs = None
-        if theirs != mine:
-            raise InvalidRace(
-                f"{race.storage_dir}: holds a race of other candidates, data, recipe or seed; "
-                "give another folder or delete it"
-            )
-        return
-    race.storage_dir.mkdir(parents=True, exist_ok=True)
-    temporary = note.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(mine))
-    temporary.replace(note)

@@ -21,9 +21,9 @@ import torch
 
 from nas.runners.ray_session import start_ray
 from nas.train.entrant import Entrant
-from nas.train.finalists import FinalistResult, Race
 from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Curve, Halving
+from nas.train.race import FinalistResult, Race
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # a few trials: saving the state is cheap, losing it is not

@@ -10,9 +10,10 @@ from nas.train import finalists
 from nas.train.checkpoint import InvalidCheckpoint
 from nas.train.data import InvalidDataset, load_dataset
 from nas.train.entrant import Entrant, build_network
-from nas.train.finalists import InvalidRace, train_finalists
+from nas.train.finalists import train_finalists
 from nas.train.fit import Training
 from nas.train.halving import Halving
+from nas.train.race import InvalidRace
 from nas.train.recipe import InvalidRecipe, Recipe
 from search_spaces.arch import Architecture, Block
 
