@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.config import Config
 from nas.pareto import pareto_front
-from nas.records import COUNTS, Success
+from nas.records import COUNTS, METRICS, Success
 from nas.store import FILE_NAME, RunFileError, RunStore
 from search_spaces.arch import Architecture
 
@@ -157,7 +157,7 @@ def cost_metric(table: pd.DataFrame) -> str:
 def limited_values(table: pd.DataFrame, metric: str) -> Any:
     """The values that a limit on a metric is held against: the upper bound for latency."""
     name = "latency_upper_ms" if metric == "latency_ms" else metric
-    if name not in table or table[name].isna().all():
-        known = [column for column in table.columns if table[column].dtype.kind in "if" and table[column].notna().any()]
+    known = [column for column in METRICS if column in table and table[column].notna().any()]
+    if name not in known:
         raise UnknownMetric(f"run: no candidate has {metric!r}, known: {', '.join(known)}")
     return table[name].to_numpy(float)

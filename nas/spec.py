@@ -9,7 +9,7 @@ from pathlib import Path
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.plainnet import read_structure
 
-_RUN_ID = re.compile(r"(?P<run>.+):(?P<id>\d+)")
+_RUN_ID = re.compile(r"(?P<run>.+):(?P<id>[0-9]{1,18})")
 _EXPECTED = "expected a structure string, a JSON file, or RUN:ID (a run directory and a candidate's number)"
 
 
@@ -78,6 +78,8 @@ def _read_file(path: Path) -> Spec:
         raise InvalidArchitecture(
             f"{path}, line {error.lineno} column {error.colno}: {error.msg}; {_EXPECTED}"
         ) from None
+    except RecursionError:
+        raise InvalidArchitecture(f"{path}: nested too deeply; {_EXPECTED}") from None
     if isinstance(data, dict) and isinstance(data.get("architecture"), dict):  # config.json of an export
         return Spec(Architecture.from_dict(data["architecture"]), data.get("in_channels"), data.get("dataset"))
     return Spec(Architecture.from_dict(data))
