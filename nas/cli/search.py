@@ -89,7 +89,7 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
 
 
 class _resumable:  # noqa: N801 - reads as a statement
-    """Prints the resume line when the user stops the work."""
+    """Prints the resume line when the user stops the work and there is something to resume."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -98,7 +98,10 @@ class _resumable:  # noqa: N801 - reads as a statement
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and (kind is KeyboardInterrupt or kind.__name__ == "Interrupted"):
+        from nas.store import FILE_NAME
+
+        stopped = kind is not None and (kind is KeyboardInterrupt or kind.__name__ == "Interrupted")
+        if stopped and (self.run / FILE_NAME).exists():
             click.echo(f"go on with: netwright resume {self.run}", err=True)
 
 

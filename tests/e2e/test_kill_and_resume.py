@@ -1,5 +1,6 @@
 """kill -9 at any moment: the run resumes and ends exactly as one that was never touched."""
 
+import hashlib
 import os
 import random
 import signal
@@ -12,8 +13,8 @@ import psutil
 import pytest
 from commands import CommandServer, until
 
-from nas.run import Run
-from nas.store import FILE_NAME
+from nas.run import WINNER, Run
+from nas.store import FILE_NAME, RunFileError
 
 MODULE = """
 import random
@@ -273,3 +274,40 @@ def test_a_new_interpreter_killed_from_its_start_on_ends_alike(place, untouched)
     code, _, err = in_new_process(place, "resume", out)
     assert code == 0, err
     assert contents(place / out) == untouched[0]
+
+
+TRAINED = (
+    "--params", "60k", "--macs", "500k", "--evaluations", "100", "--seed", "2", "--engine", "serial", "--json",
+    "--set", "recipe.epochs=6", "--set", "finalists.epochs=2", "--set", "finalists.trained=2", "--set", "guard.seeds=0",
+)  # fmt: skip
+
+
+def weights(directory):
+    return hashlib.sha256((directory / WINNER / "model.safetensors").read_bytes()).hexdigest()
+
+
+def happened(directory, kind, times=1):
+    with suppress(RunFileError), Run.open(directory) as run:
+        return len(run.events(kind)) >= times
+    return False
+
+
+@pytest.mark.slow
+def test_a_kill_while_the_winner_is_trained_changes_no_weight(server, place):
+    reference = server.run("search", *TRAINED, "--out", "trained", cwd=place)
+    assert reference.code == 0, reference.err
+    rng, killed = random.Random(0), place / "training-killed"
+    args = ("search", *TRAINED, "--out", killed.name)
+    for kind, times in (("searched", 1), ("winner", 1), ("epoch", 2), ("epoch", 4), ("test", 1)):
+        command = server.start(*args, cwd=place)
+        assert until(lambda kind=kind, times=times: happened(killed, kind, times))
+        time.sleep(rng.uniform(0.0, 0.4))
+        command.signal(signal.SIGKILL)
+        assert command.wait().code == -signal.SIGKILL
+        args = ("resume", killed.name, "--json")
+    ended = server.run(*args, cwd=place)
+    assert ended.code == 0, ended.err
+    assert contents(killed) == contents(place / "trained")
+    assert weights(killed) == weights(place / "trained")
+    for key in ("id", "spec", "score", "top1"):
+        assert ended.json()["best"][key] == reference.json()["best"][key]
