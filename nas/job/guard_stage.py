@@ -141,14 +141,17 @@ def _train(task: Task, archs: Sequence[Architecture], seeds: int, folder: Path, 
 
 def _verdict(rows: Sequence[dict[str, Any]]) -> str:
     """One honest sentence: mean difference to the best baseline with its spread over seeds."""
-    searched, baselines = rows[0], [row for row in rows[1:] if row["top1"]]
+    searched = rows[0]
+    slowest = TOLERANCE * searched["latency_ms"]
+    baselines = [row for row in rows[1:] if row["top1"] and row["latency_ms"] <= slowest]
     if not searched["top1"] or not baselines:
-        return "no comparison: the trainings of the winner or of all baselines diverged"
+        return "no comparison: no baseline is as fast as the searched network, or trainings diverged"
     best = max(baselines, key=lambda row: float(np.mean(row["top1"])))
     ours, theirs = np.array(searched["top1"]), np.array(best["top1"])
     gain = 100 * float(ours.mean() - theirs.mean())
     spread = 100 * float(np.sqrt(_variance(ours) / len(ours) + _variance(theirs) / len(theirs)))
-    text = f"{gain:+.2f} points against the best baseline ({best['name']}) at equal latency"
+    share = best["latency_ms"] / searched["latency_ms"]
+    text = f"{gain:+.2f} points against the best baseline ({best['name']}, {share:.2f} of the latency)"
     if min(len(ours), len(theirs)) < 2:
         return f"{text}; one seed, so no spread: not a conclusion"
     text += f", standard error {spread:.2f}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from hardware.lookup import LatencyTable
 from nas.config import Config
-from nas.job.delivery_stage import Trained, deliver, train_winner
+from nas.job.delivery_stage import deliver, train_winner
 from nas.job.finalists_stage import Finalist, measure_finalists, race
 from nas.job.guard_stage import guard
 from nas.job.search_stage import run_search
@@ -83,18 +83,19 @@ def _stages(
     work = directory / WORK
     with _shared_ray(task):
         finalists = measure_finalists(task, store, narrator)
-        if not task.config.train:
-            return _summary(directory, store, finalists[0], None, None)
-        winner = race(task, finalists, store, work / "finalists", narrator)
-        trained = train_winner(task, winner, store, work, narrator)
-        delivered = deliver(task, winner, trained, directory / WINNER, store, narrator)
-        guard(task, winner, gates, store, work / "guard", narrator)
-    summary = _summary(directory, store, winner, trained, delivered)
+        if task.config.train:
+            winner = race(task, finalists, store, work / "finalists", narrator)
+            if not store.events("verified"):
+                trained = train_winner(task, winner, store, work, narrator)
+                deliver(task, winner, trained, directory / WINNER, store, narrator)
+            guard(task, winner, gates, store, work / "guard", narrator)
+        else:
+            winner = max(finalists, key=lambda finalist: finalist.score)
     from nas.report import write_report
 
     with Run.open(directory) as run:
         narrator.say(f"report: {write_report(run, directory / REPORT)}")
-    return summary
+    return _summary(directory, store, winner)
 
 
 @contextmanager
@@ -109,16 +110,14 @@ def _shared_ray(task: Task) -> Iterator[None]:
         yield
 
 
-def _summary(
-    directory: Path, store: RunStore, winner: Finalist, trained: Trained | None, delivered: dict[str, Any] | None
-) -> dict[str, Any]:
+def _summary(directory: Path, store: RunStore, winner: Finalist) -> dict[str, Any]:
     measured = {event["id"]: event["measurement"] for event in store.events("measured")}
-    exported = delivered["measurement"] if delivered else measured.get(winner.id)
-    winner_dir = directory / WINNER
-    artifacts = {"run": str(directory / FILE_NAME)}
-    if delivered:
-        artifacts |= {Path(name).stem: str(winner_dir / name) for name in delivered["files"]}
-        artifacts["report"] = str(directory / REPORT)
+    verified = next(iter(store.events("verified")), None)
+    test = next(iter(store.events("test")), None)
+    figure = verified["measurement"] if verified else measured.get(winner.id)
+    artifacts = {"run": directory / FILE_NAME, "report": directory / REPORT}
+    if verified:
+        artifacts |= {Path(name).name: directory / WINNER / name for name in verified["files"]}
     return {
         "run": str(directory),
         "best": {
@@ -127,12 +126,12 @@ def _summary(
             "score": winner.score,
             "latency_ms": {
                 "predicted": winner.predicted_ms,
-                "measured": exported["latency_ms"] if exported else None,
-                "interval": [exported["low_ms"], exported["high_ms"]] if exported else None,
+                "measured": figure["latency_ms"] if figure else None,
+                "interval": [figure["low_ms"], figure["high_ms"]] if figure else None,
             },
-            "top1": trained.test.top1 if trained else None,
-            "top1_standard_error": trained.test.standard_error if trained else None,
+            "top1": test["top1"] if test else None,
+            "top1_standard_error": test["standard_error"] if test else None,
         },
-        "artifacts": artifacts,
-        "verdict": delivered["verdict"] if delivered else "not trained",
+        "artifacts": {name: str(path) for name, path in artifacts.items()},
+        "verdict": verified["verdict"] if verified else "not trained",
     }

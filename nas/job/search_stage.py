@@ -32,12 +32,14 @@ class Interrupted(RuntimeError):
     """The user stopped the search; everything so far is in the run file."""
 
 
-def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> Progress:
-    """Search to the end of the budget, from wherever the run file stands.
+def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> None:
+    """Search to the end of the budget, from wherever the run file stands; a search that has ended stays as it is.
 
     Raises: NothingFeasible: the constraints cannot be kept, or nothing that keeps them was found.
         Interrupted: by Ctrl-C; what was under way is finished and stored first.
     """
+    if any(event.get("complete") for event in store.events("searched")):
+        return
     settings = task.config.search
     reached = reach(task.space, gates, seed=task.config.seed)
     if reached.feasible == 0:
@@ -52,8 +54,10 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> P
     finally:
         runner.close()
         narrator.done()
-    if progress.asked > replayed:
-        store.record("searched", {"candidates": progress.asked - replayed, "seconds": progress.seconds})
+    complete = not interrupted and progress.scored > 0
+    if complete or progress.asked > replayed:
+        new = {"candidates": progress.asked - replayed, "seconds": progress.seconds, "complete": complete}
+        store.record("searched", new)
     narrator.say(f"search: {describe(progress)}")
     if interrupted:
         raise Interrupted("interrupted; everything so far is in the run file")
@@ -61,7 +65,6 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> P
         raise NothingFeasible(
             f"search: none of {progress.asked} candidates keeps the constraints; raise search.evaluations"
         )
-    return progress
 
 
 def make_search(task: Task) -> Search:
