@@ -1,6 +1,7 @@
 """The command as other programs and hurried people call it."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 
@@ -268,7 +269,7 @@ def test_a_space_of_four_ends(server, place):
 def test_a_changed_space_does_not_resume(server, place):
     ended = server.run("search", "--space", "user:Space", *QUICK, "--out", "changed", cwd=place)
     assert ended.code == 0, ended.err
-    unfinish(place / "changed" / FILE_NAME)
+    unfinish(place / "changed" / FILE_NAME, "finished", "searched")
     source = (place / "user.py").read_text()
     try:
         (place / "user.py").write_text(source.replace("(8, 16, 24), (3, 5)", "(8, 40, 56), (3, 5)"))
@@ -280,13 +281,12 @@ def test_a_changed_space_does_not_resume(server, place):
     assert ended.err.splitlines()[-1].startswith("netwright: resume: candidate")
 
 
-def unfinish(path):
-    """Take back the end, as if it had been killed just before."""
-    import sqlite3
-
+def unfinish(path, *kinds):
+    """Take events back, as if it had been killed just before."""
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("DELETE FROM event")
+        for kind in kinds:
+            connection.execute("DELETE FROM event WHERE kind = ?", (kind,))
     connection.close()
 
 
@@ -304,7 +304,11 @@ def test_a_limit_on_time_ends_the_search(server, place):
     ended = server.run("search", "--no-train", "--engine", "serial", "--seconds", "1s", "--json", "--out", "timed",
                        cwd=place)  # fmt: skip
     assert ended.code == 0, ended.err
-    assert 0 < server.run("status", "timed", "--json", cwd=place).json()["candidates"] < 20_000
+    found = server.run("status", "timed", "--json", cwd=place).json()["candidates"]
+    assert 0 < found < 20_000
+    unfinish(place / "timed" / FILE_NAME, "finished")  # as if killed in a later stage: the search is over
+    assert server.run("resume", "timed", "--json", cwd=place).json() == ended.json()
+    assert server.run("status", "timed", "--json", cwd=place).json()["candidates"] == found
 
 
 @pytest.mark.slow
