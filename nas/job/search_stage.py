@@ -5,18 +5,19 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 from nas.gates import Gates
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
 from nas.narrator import Silent
-from nas.objective import Objective, candidate_seed
+from nas.objective import Objective
 from nas.protocols import Runner, Search
 from nas.reach import explain_unreachable, reach
 from nas.records import Budget
 from nas.run import NothingFeasible
+from nas.runners.evaluate import evaluate
 from nas.runners.ray_session import RayUnavailable, available_cpus
 from nas.runners.serial import SerialRunner
 from nas.search.evolution import Evolution
@@ -105,18 +106,14 @@ def choose_runner(task: Task, narrator: Silent) -> Runner:
 
 
 def _seconds_each(task: Task, objective: Objective) -> float:
-    """Median seconds of one score, on architectures near the start of the search."""
+    """Median seconds of one score, on the architectures that the search begins with."""
     import numpy as np
 
-    scorer, rng = objective.scorer(), np.random.default_rng(0)
-    arch = getattr(task.space, "seed", None) or task.space.sample(rng)
-    seconds = []
-    for i in range(PROBES):
+    scorer, seconds = objective.scorer(), []
+    for candidate in make_search(task).ask(PROBES):
         started = time.perf_counter()
-        with suppress(ValueError, RuntimeError, ArithmeticError):
-            scorer(arch, candidate_seed(0, i))
+        evaluate(scorer, [candidate], objective.seed)
         seconds.append(time.perf_counter() - started)
-        arch = task.space.mutate(arch, rng)
     return float(np.median(seconds))
 
 

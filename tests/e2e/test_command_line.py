@@ -41,6 +41,12 @@ class Invalid(StageSpace):
     def __init__(self):
         super().__init__("invalid", (Stage((Variant("conv"),), (8, 16), (4,)),))
 
+class Seeded(Space):
+    seed = 7
+
+def broken(objective):
+    return lambda arch, seed: {}["no such key"]
+
 def widest(objective):
     return lambda arch, seed: float(sum(block.channels for block in arch.blocks))
 """
@@ -256,6 +262,22 @@ def test_a_users_space_and_score_work_from_the_current_directory(server, place):
     assert checked.json()["duplicate_share"] > 0.5
     scored = server.run("score", f"own:{best['id']}", "--score", "user:widest", "--json", cwd=place)
     assert scored.json()["user:widest"] == best["score"]
+
+
+def test_a_broken_score_ends_the_search_in_one_line(server, place):
+    args = ("--no-train", "--set", "search.score=user:broken", "--quiet")
+    ended = server.run("search", *args, "--out", "broken", cwd=place)  # the engine is chosen by timing this score
+    assert refused(ended, 2, "evaluations failed", "KeyError: 'no such key'")
+    outcomes = server.run("status", "broken", "--json", cwd=place).json()["outcomes"]
+    assert outcomes["error"] >= 50
+    assert refused(server.run("resume", "broken", "--quiet", cwd=place), 2, "evaluations failed")
+
+
+def test_an_attribute_called_seed_is_the_spaces_own(server, place):
+    ended = server.run("search", "--space", "user:Seeded", "--no-train", "--evaluations", "30", "--json",
+                       "--out", "seeded", cwd=place)  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert server.run("space", "show", "user:Seeded", cwd=place).code == 0
 
 
 def test_a_space_of_four_ends(server, place):
