@@ -13,14 +13,14 @@ from pathlib import Path
 
 from json_line import emit
 
+from nas.algorithms.evolution import Evolution
+from nas.algorithms.random import RandomSearch
 from nas.gates import Gates
 from nas.loop import Progress, SearchLoop
 from nas.objective import Objective
 from nas.protocols import Search
 from nas.records import Budget, Constraint
 from nas.runners.serial import SerialRunner
-from nas.search.evolution import Evolution
-from nas.search.random import RandomSearch
 from nas.store import FILE_NAME, RunStore
 from predictors.proxies import zen_score
 from search_spaces.plainnet import read_structure

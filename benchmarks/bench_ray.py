@@ -12,6 +12,7 @@ from pathlib import Path
 
 from json_line import emit
 
+from nas.algorithms.evolution import Evolution
 from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.objective import Objective
@@ -19,7 +20,6 @@ from nas.protocols import Runner
 from nas.records import Budget, Constraint
 from nas.runners.ray import RayRunner
 from nas.runners.serial import SerialRunner
-from nas.search.evolution import Evolution
 from nas.store import FILE_NAME, RunStore
 from search_spaces.zen import ZEN
 

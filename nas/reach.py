@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from nas.algorithms.evolution import Evolution
 from nas.gates import Gates
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Constraint, Failure, Success
-from nas.search.evolution import Evolution
 
 STEPS = 2_000
 EXHAUSTED = 200  # repetitions in a row after which a space holds nothing more

@@ -16,6 +16,7 @@ from hardware.kriging import Kriging
 from hardware.lookup import LatencyTable, SubLayerModel
 from hardware.measure import Measurement
 from hardware.roofline import DEMANDS, FEATURES
+from nas.algorithms.evolution import Evolution
 from nas.config import Config
 from nas.gates import Gates
 from nas.job.delivery_stage import judge, sentence
@@ -23,7 +24,6 @@ from nas.loop import SearchLoop
 from nas.objective import Objective
 from nas.records import Budget, Candidate, Failure, Success
 from nas.runners.serial import SerialRunner
-from nas.search.evolution import Evolution
 from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block

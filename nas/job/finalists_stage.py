@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
+from nas.algorithms.evolution import depth_niche
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.run import NothingFeasible
-from nas.search.evolution import depth_niche
 from nas.store import RunStore
 from nas.train.finalists import train_finalists
 from nas.train.fit import EpochReport

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from nas.algorithms.evolution import Evolution
+from nas.algorithms.random import RandomSearch
 from nas.gates import Gates
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
@@ -20,8 +22,6 @@ from nas.run import NothingFeasible
 from nas.runners.evaluate import evaluate
 from nas.runners.ray_session import RayUnavailable, available_cpus
 from nas.runners.serial import SerialRunner
-from nas.search.evolution import Evolution
-from nas.search.random import RandomSearch
 from nas.store import RunStore
 
 SERIAL_BELOW_S = 20.0  # Ray takes about ten seconds to start

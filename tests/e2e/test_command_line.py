@@ -1,13 +1,14 @@
 """The command as other programs and hurried people call it."""
 
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from commands import CommandServer
+from commands import CommandServer, until
 from PIL import Image
 
 from nas.cli.main import COMMANDS
@@ -278,6 +279,20 @@ def test_an_attribute_called_seed_is_the_spaces_own(server, place):
                        "--out", "seeded", cwd=place)  # fmt: skip
     assert ended.code == 0, ended.err
     assert server.run("space", "show", "user:Seeded", cwd=place).code == 0
+
+
+def test_a_second_command_does_not_write_into_a_run_that_is_going_on(server, place):
+    long = ("search", "--no-train", "--evaluations", "1000000", "--engine", "serial", "--out", "busy")
+    first = server.start(*long, cwd=place)
+    try:
+        assert until((place / "busy" / FILE_NAME).exists)
+        for args in (("resume", "busy"), long):
+            assert refused(server.run(*args, cwd=place), 2, "another process is writing")
+        assert server.run("status", "busy", "--json", cwd=place).json()["finished"] is False
+    finally:
+        first.signal(signal.SIGINT)
+        ended = first.wait()
+    assert ended.code == 130, ended.err
 
 
 def test_a_space_of_four_ends(server, place):

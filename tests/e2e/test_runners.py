@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from nas.algorithms.evolution import Evolution
 from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.objective import Objective
@@ -16,7 +17,6 @@ from nas.records import Budget, Constraint, Failure
 from nas.runners.ray import RayRunner
 from nas.runners.ray_session import start_ray
 from nas.runners.serial import SerialRunner
-from nas.search.evolution import Evolution
 from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
 

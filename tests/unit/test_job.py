@@ -8,11 +8,11 @@ import pytest
 from hardware.conditions import Conditions
 from hardware.counts import count
 from hardware.measure import Measurement
+from nas.algorithms.evolution import depth_niche
 from nas.job.baselines import scaled_mobilenets, scaled_resnets, strides_of
 from nas.job.delivery_stage import judge, sentence
 from nas.job.finalists_stage import _take_turns
 from nas.job.guard_stage import _distance, _verdict
-from nas.search.evolution import depth_niche
 from search_spaces.build import build
 from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY
 

@@ -6,14 +6,14 @@ import sys
 import numpy as np
 import pytest
 
+from nas.algorithms.evolution import Evolution
+from nas.algorithms.random import RandomSearch
 from nas.gates import Gates
 from nas.loop import FAILURE_LEAST, Diverged, SearchFailing, SearchLoop
 from nas.objective import Objective
 from nas.records import Budget, Constraint, Failure, Success
 from nas.runners.evaluate import evaluate
 from nas.runners.serial import SerialRunner
-from nas.search.evolution import Evolution
-from nas.search.random import RandomSearch
 from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block

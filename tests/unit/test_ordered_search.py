@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hardware.counts import count
+from nas.algorithms.evolution import ENOUGH, Evolution, Members, depth_niche
+from nas.algorithms.random import RandomSearch
 from nas.records import Candidate, Failure, Success
-from nas.search.evolution import ENOUGH, Evolution, Members, depth_niche
-from nas.search.random import RandomSearch
 from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block
 from search_spaces.space import GridSpace, Knob

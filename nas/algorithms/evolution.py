@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from nas.algorithms.ordered import OrderedSearch, violation_of
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Result, Success
-from nas.search.ordered import OrderedSearch, violation_of
 from search_spaces.arch import Architecture
 
 Niches = Literal["none", "depth"]

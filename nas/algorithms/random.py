@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.algorithms.ordered import OrderedSearch
 from nas.records import Result
-from nas.search.ordered import OrderedSearch
 from search_spaces.arch import Architecture
 
 

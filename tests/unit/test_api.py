@@ -1,0 +1,82 @@
+"""The Python face: the same job as the command, as functions."""
+
+import pkgutil
+import threading
+
+import pytest
+
+import nas
+from nas.algorithms.evolution import Evolution
+from nas.config import Config, InvalidConfig
+from nas.records import Success
+from nas.run import Run
+from nas.runners.evaluate import evaluate
+from nas.store import RunFileError
+from search_spaces import SPACES
+
+SMALL = {
+    "train": False,
+    "search": {"evaluations": 60},
+    "constraints": {"macs": "500k"},
+    "engine": {"kind": "serial"},
+    "seed": 9,
+}
+
+
+def test_a_search_gives_its_finished_run(tmp_path, capfd):
+    with nas.search(config=SMALL, out=tmp_path / "run") as run:
+        assert isinstance(run, Run)
+        assert run.config.seed == 9
+        assert run.status()["candidates"] == 60
+        assert run.best(macs=5e5)["id"] in set(run.candidates()["id"])
+        summary = run.summary()
+    assert capfd.readouterr() == ("", "")  # the library is silent
+    with nas.resume(tmp_path / "run") as again:
+        assert again.summary() == summary
+    with pytest.raises(RunFileError, match="exists already"):
+        nas.search(config=SMALL, out=tmp_path / "run")
+
+
+def test_arguments_win_over_the_configuration(tmp_path):
+    config = Config.from_dict({**SMALL, "constraints": {}})
+    with nas.search(config=config, space="genet-tiny", seed=4, out=tmp_path / "run") as run:
+        assert (run.config.space, run.config.seed, run.config.search.evaluations) == ("genet-tiny", 4, 60)
+        SPACES["genet-tiny"].validate(run.architecture(0))
+
+
+def test_it_runs_in_a_thread_as_a_notebook_or_a_server_would(tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(nas.search(config=SMALL, out=tmp_path / "run")))
+    thread.start()
+    thread.join()
+    with found[0] as run, nas.search(config=SMALL, out=tmp_path / "other") as other:
+        assert list(run.store.results()) == list(other.store.results())
+
+
+@pytest.mark.parametrize("wrong", [{"latency": "2"}, {"config": {"sed": 1}}, {"seed": -1}])
+def test_wrong_arguments_make_no_run(tmp_path, wrong):
+    with pytest.raises(InvalidConfig):
+        nas.search(**wrong, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_submodule_hides_a_public_name():
+    """Importing ``nas.x`` sets the attribute x of ``nas``: a public x would be gone from then on."""
+    modules = {module.name for module in pkgutil.iter_modules(nas.__path__)}
+    assert modules.isdisjoint(nas.__all__)
+    assert all(getattr(nas, name) is not None for name in nas.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        nas.nothing  # noqa: B018
+
+
+def test_ask_and_tell_by_hand():
+    """A user's own loop, without gates, runner or file."""
+    search = Evolution(SPACES["zen-tiny"], seed=0, population=8, lookahead=4)
+    best = float("-inf")
+    for _ in range(30):
+        for candidate in search.ask(2):
+            (result,) = evaluate(lambda arch, seed: -sum(b.channels for b in arch.blocks), [candidate], 0)
+            assert isinstance(result, Success)
+            best = max(best, result.metrics["score"])
+            search.tell(result)
+    assert best > -sum(block.channels for block in SPACES["zen-tiny"].seed.blocks)
