@@ -15,7 +15,7 @@ from json_line import emit
 from hardware.conditions import Surroundings
 from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, measure
-from hardware.runtimes import Source, import_runtime
+from hardware.runtimes.contract import Source, import_runtime
 from search_spaces.arch import Architecture, Block
 from search_spaces.onnx_graph import onnx_model, random_weights
 

@@ -18,7 +18,7 @@ from hardware.conditions import Conditions, Surroundings
 from hardware.device import Device
 from hardware.models import LayerModel, Model, OnnxFile, model_to_dict
 from hardware.protocol import MeasureProtocol, Verdict, judge, run_campaign
-from hardware.runtimes import NumericsMismatch, RuntimeRefused
+from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused
 from hardware.target import MeasurementFailed, Target
 
 __all__ = [

@@ -20,7 +20,7 @@ from hardware.device import Device
 from hardware.models import LayerModel, Model, OnnxFile, model_from_dict
 from hardware.numerics import check_numerics
 from hardware.priority import Priority
-from hardware.runtimes import NumericsMismatch, Runnable, RuntimeRefused, Source, import_runtime
+from hardware.runtimes.contract import NumericsMismatch, Runnable, RuntimeRefused, Source, import_runtime
 from search_spaces.layers import Shape
 from search_spaces.onnx_graph import onnx_model, random_weights
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.device import Device
-from hardware.runtimes import NumericsMismatch, Runnable, Source
+from hardware.runtimes.contract import NumericsMismatch, Runnable, Source
 from hardware.runtimes.onnxruntime import load as load_reference
 
 TOLERANCE = 1e-3  # of the largest output; float32 back-ends differ by 1e-6, Winograd by 2e-5

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hardware.device import Device
-from hardware.runtimes import NumericsMismatch, RuntimeRefused
+from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}

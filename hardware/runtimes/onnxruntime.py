@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from hardware.device import Device
-from hardware.runtimes import RuntimeRefused, Source
-
-Images = NDArray[np.float32]
+from hardware.runtimes.contract import Images, RuntimeRefused, Source
 
 
 def version() -> str:

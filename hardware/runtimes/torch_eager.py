@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hardware.device import Device
-from hardware.runtimes import RuntimeRefused, Source
+from hardware.runtimes.contract import Images, RuntimeRefused, Source
 from search_spaces.arch import Architecture
 from search_spaces.build import Network
-
-Images = NDArray[np.float32]
 
 
 def version() -> str:

@@ -5,7 +5,8 @@ import pytest
 
 from hardware.device import Device
 from hardware.numerics import check_numerics, compare
-from hardware.runtimes import RUNTIMES, NumericsMismatch, RuntimeRefused, Source, import_runtime
+from hardware.runtimes import RUNTIMES
+from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused, Source, import_runtime
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import expand
 from search_spaces.onnx_graph import onnx_model, random_weights

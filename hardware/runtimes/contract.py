@@ -1,0 +1,77 @@
+"""What every runtime keeps: it loads a network for a device and runs it, or says why not.
+
+A runtime module has ``version() -> str`` and ``load(source, device) -> Runnable``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.device import Device
+from hardware.runtimes import RUNTIMES
+from search_spaces.layers import Layer, Shape
+
+Images = NDArray[np.float32]
+
+
+class RuntimeRefused(ValueError):
+    """A runtime cannot load a model; the message says why."""
+
+
+class NumericsMismatch(RuntimeError):
+    """The runtime's output is not the network's output, so its timing means nothing."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network as runtimes receive it.
+
+    Attributes:
+        name: for messages.
+        input_shape: (channels, height, width) of one image.
+        onnx: a file, or the bytes of one.
+        layers: what the ONNX model was written from; empty for a file of unknown origin.
+        weights: tensors named as in a state dict; empty for a file of unknown origin.
+    """
+
+    name: str
+    input_shape: Shape
+    onnx: Path | bytes
+    layers: Sequence[Layer] = ()
+    weights: dict[str, Images] | None = None
+
+
+class Runnable(Protocol):
+    """A loaded network with its input already in place."""
+
+    def run(self) -> None:
+        """One inference on the allocated input; returns when the result is there."""
+        ...
+
+    def run_once(self, images: Images) -> Images:
+        """The output, (batch, ...) float32, for images (batch, C, H, W) float32."""
+        ...
+
+
+class Runtime(Protocol):
+    """What a runtime module offers."""
+
+    def version(self) -> str:
+        """Version of the library."""
+        ...
+
+    def load(self, source: Source, device: Device) -> Runnable:
+        """Prepare the network to run on the device."""
+        ...
+
+
+def import_runtime(name: str) -> Runtime:
+    """The runtime module of that name, a key of ``RUNTIMES``."""
+    return cast("Runtime", importlib.import_module(RUNTIMES[name]))
