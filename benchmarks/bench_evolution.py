@@ -63,9 +63,12 @@ def main() -> None:
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            found, used = run(Evolution(ZEN, seed=seed, population=POPULATION), target=target, cpu_seconds=120, folder=folder / "a")
+            found, used = run(
+                Evolution(ZEN, seed=seed, population=POPULATION), target=target, cpu_seconds=120, folder=folder / "a"
+            )
             baseline, _ = run(RandomSearch(ZEN, seed=seed), target=target, cpu_seconds=used, folder=folder / "b")
-        assert found.best_score is not None and found.best_score >= target, f"seed {seed}: not reached"
+        assert found.best_score is not None, f"seed {seed}: nothing found"
+        assert found.best_score >= target, f"seed {seed}: not reached"
         seconds.append(used)
         asked.append(found.asked)
         random_best.append((baseline.best_score or 0.0) / target)

@@ -50,7 +50,7 @@ def finished(tmp_path_factory, cache):
 
 
 def test_the_summary_says_that_the_budget_is_kept_by_measurement(finished):
-    out, summary, told = finished
+    _, summary, told = finished
     assert summary["verdict"] == "kept"
     low, high = summary["best"]["latency_ms"]["interval"]
     assert 0 < low <= summary["best"]["latency_ms"]["measured"] <= high <= 50

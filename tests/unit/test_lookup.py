@@ -169,7 +169,10 @@ def test_changed_conditions_are_named_with_the_command_that_renews(table, tmp_pa
     text = str(error.value)
     assert "cpu_model was Z80, now" in text
     assert "runtime_version was 0.1, now" in text
-    assert "netwright profile --space toy --device onnxruntime:name=cpu,threads=1,batch=1 --resolution 24" in text
+    assert (
+        "netwright profile --space toy --device onnxruntime:name=cpu,threads=1,batch=1 --resolution 24 --in-channels 3"
+        in text
+    )
     for space, device, shape, what in (
         ("zoo", Device(), SHAPE, "space was toy, now zoo"),
         ("toy", Device(batch=2), SHAPE, "device was"),
