@@ -248,4 +248,5 @@ def head_layers(shape: Shape, num_classes: int) -> tuple[Layer, ...]:
 
 def profile_command(space: str, device: Device, input_shape: Shape) -> str:
     """The command that makes the table."""
-    return f"netwright profile --space {space} --device {device} --resolution {input_shape[1]}"
+    channels, height, _ = input_shape
+    return f"netwright profile --space {space} --device {device} --resolution {height} --in-channels {channels}"

@@ -102,6 +102,7 @@ def check(  # noqa: PLR0913 - the options
     A limit on latency needs a latency table; `netwright profile` makes one.
     """
     from hardware.device import Device
+    from hardware.lookup import profile_command
     from nas.config import Config, InvalidConfig
     from nas.gates import Gates
     from nas.space_report import report_space
@@ -115,7 +116,7 @@ def check(  # noqa: PLR0913 - the options
     if table is None and limits["latency"] is not None:
         raise InvalidConfig(
             f"space check: no latency table of {found.name} for {device} at {shape[1]} pixels; make one: "
-            f"netwright profile --space {name} --device {device} --resolution {shape[1]} --in-channels {shape[0]}"
+            f"{profile_command(name, Device.parse(device), shape)}"
         )
     with narrator(quiet) as teller:
         result = report_space(

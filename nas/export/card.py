@@ -47,8 +47,12 @@ class LatencyEvidence:
         )
         if self.budget_ms is None:
             return text
-        kept = "kept" if self.high_ms <= self.budget_ms else "not kept"
-        return f"{text} The budget of {self.budget_ms:g} ms is {kept}."
+        return f"{text} The budget of {self.budget_ms:g} ms is {self._proof(self.budget_ms)}."
+
+    def _proof(self, budget_ms: float) -> str:
+        if self.verdict == "void" or self.low_ms <= budget_ms < self.high_ms:
+            return "not proven to be kept"
+        return "kept" if self.high_ms <= budget_ms else "missed"
 
 
 @dataclass(frozen=True, slots=True)

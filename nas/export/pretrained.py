@@ -79,10 +79,8 @@ def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
     """
     directory = Path(directory)
     _check_fits(directory, model, task)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    staging = _staging_folder(directory)
     try:
-        staging.chmod(0o755)
         _write_network(staging, model, task)
         onnx_path = write_onnx(model, staging / ONNX, task.input_shape, batch=batch)
         parity = check_parity(_on_cpu(model), onnx_path, task.input_shape)
@@ -98,6 +96,17 @@ def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return ExportReport(directory, sizes, parity, latency)
+
+
+def _staging_folder(directory: Path) -> Path:
+    """Beside the export, so that putting it in place is one rename."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        staging.chmod(0o755)
+    except OSError as error:
+        raise ExportFailed(f"{directory}: cannot be written ({error.strerror or error})") from None
+    return staging
 
 
 def from_pretrained(directory: Path) -> Network:
