@@ -73,8 +73,8 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     entrants = tuple(Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates)
     dataset = load_dataset(dataset_spec)
     steps = max(1, len(dataset.train) // recipe.batch_size)  # of one epoch
-    field_size = len(entrants) if drop else 1  # a race of one has no rungs
-    race = Race(entrants, Halving(field_size, max_epochs, grace=math.ceil(grace_steps / steps)), Path(storage_dir))
+    grace = math.ceil(grace_steps / steps) if drop else max_epochs  # no comparison before the end: no rungs
+    race = Race(entrants, Halving(len(entrants), max_epochs, grace=grace), Path(storage_dir))
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
     check_race(race)
     if engine == "auto":

@@ -188,3 +188,10 @@ def test_rungs_before_the_grace_are_put_off():
     assert Halving(6, 20).rungs == (2, 6)
     assert Halving(6, 20, grace=8).rungs == (8,)
     assert Halving(6, 20, grace=20).rungs == ()
+
+
+def test_the_work_of_a_comparison_without_dropping_is_everyones_full_training(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Training, "estimate_epoch_seconds", lambda self: 1.0)
+    with caplog.at_level(logging.INFO, logger="nas.train.finalists"):
+        run(tmp_path, engine="auto", candidates=candidates((4, 6)), drop=False)
+    assert "2 candidates, about 6 s" in caplog.text
