@@ -1,11 +1,13 @@
 """One reference, the serial runner: Ray gives the same run file, whatever dies on the way."""
 
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
 
@@ -13,9 +15,9 @@ from nas.algorithms.evolution import Evolution
 from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.objective import Objective
-from nas.records import Budget, Constraint, Failure
+from nas.records import Budget, Candidate, Constraint, Failure, Success
 from nas.runners.ray import RayRunner
-from nas.runners.ray_session import start_ray
+from nas.runners.ray_session import RayUnavailable, start_ray
 from nas.runners.serial import SerialRunner
 from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
@@ -53,6 +55,16 @@ def spared(objective):
     def score(arch, seed):
         if seed == fatal:
             raise SystemError("would have died")
+        return inner(arch, seed)
+    return score
+
+def hanging(objective):
+    from nas.objective import candidate_seed
+    endless = candidate_seed(objective.seed, {POISON})
+    inner = noisy(objective)
+    def score(arch, seed):
+        if seed == endless:
+            time.sleep(3600)
         return inner(arch, seed)
     return score
 
@@ -127,6 +139,73 @@ def test_a_poison_candidate_costs_itself_and_nothing_else(tmp_path, serial):
     assert expected[POISON].kind == "error"
     assert [r for r in got if r.candidate.id != POISON] == [r for r in expected if r.candidate.id != POISON]
     assert got[POISON].candidate == expected[POISON].candidate
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_candidate_that_hangs_costs_itself_and_nothing_else(tmp_path, serial):
+    got = table(
+        tmp_path / FILE_NAME,
+        "runner_scores:hanging",
+        lambda objective: RayRunner(objective, workers=2, candidate_seconds=5.0),
+    )
+    expected = serial("runner_scores:spared")
+    assert got[POISON].kind == "crash"
+    assert got[POISON].message == "its evaluation took longer than 5 s and was ended"
+    assert [r for r in got if r.candidate.id != POISON] == [r for r in expected if r.candidate.id != POISON]
+
+
+@pytest.mark.usefixtures("ray")
+def test_workers_beyond_the_free_cpus_are_not_waited_for(caplog):
+    designs = [SPACES["zen-tiny"].sample(np.random.default_rng(i)) for i in range(6)]
+    with caplog.at_level(logging.WARNING, logger="nas.runners.ray"):
+        runner = RayRunner(Objective("zen", SHAPE), workers=3, ready_seconds=20.0)
+    try:
+        assert (
+            "asked for 3 workers of one CPU each, the cluster has 2 CPUs, 0 of them free; going on with 2"
+            in caplog.text
+        )
+        with pytest.raises(
+            RayUnavailable, match=r"no worker started within 1 s: asked for 1 workers .* 2 CPUs, 0"
+        ) as e:
+            RayRunner(Objective("zen", SHAPE), workers=1, ready_seconds=1.0)
+        assert "\n" not in str(e.value)
+        runner.submit([Candidate(i, arch) for i, arch in enumerate(designs)])
+        got = []
+        while runner.busy:
+            got += runner.wait_any()
+        assert sorted(result.candidate.id for result in got if isinstance(result, Success)) == list(range(6))
+    finally:
+        runner.close()
+
+
+@pytest.mark.usefixtures("ray")
+def test_losing_the_last_worker_for_good_is_one_line(monkeypatch):
+    runner = RayRunner(Objective("zen", SHAPE), workers=1, ready_seconds=30.0)
+    try:
+        monkeypatch.setattr(runner, "_ready_seconds", 0.0)  # no replacement is that quick
+        [process] = scoring_processes()
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        runner.submit([Candidate(0, SPACES["zen-tiny"].sample(np.random.default_rng(0)))])
+        with pytest.raises(RayUnavailable, match="the last worker is lost and none can be started") as error:
+            runner.wait_any()
+        assert "\n" not in str(error.value)
+    finally:
+        runner.close()
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_worker_that_only_seems_dead_is_ended():
+    runner = RayRunner(Objective("runner_scores:hanging", SHAPE, seed=4), workers=1)
+    try:
+        runner.submit([Candidate(POISON, SPACES["zen-tiny"].sample(np.random.default_rng(0)))])
+        [process] = scoring_processes()
+        time.sleep(0.5)  # it hangs by now
+        runner._bury(runner._workers[0])
+        process.wait(30)
+        assert runner.busy
+    finally:
+        runner.close()
 
 
 def scoring_processes():
