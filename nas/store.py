@@ -54,6 +54,12 @@ class RunFileError(RuntimeError):
     """The run file is missing, damaged, of another schema or in use."""
 
 
+def check_absent(path: Path) -> None:
+    """Raise RunFileError when there is a run file already."""
+    if path.exists():
+        raise RunFileError(f"run {path}: exists already; continue it with `netwright resume`, or choose another --out")
+
+
 class RunStore:
     """Reads and, when opened for writing, extends a run file. One writer at a time."""
 
@@ -76,11 +82,11 @@ class RunStore:
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _acquire(path)
-            if path.exists():
+            try:
+                check_absent(path)
+            except RunFileError:
                 lock.release()
-                raise RunFileError(
-                    f"run {path}: exists already; continue it with `netwright resume`, or choose another --out"
-                )
+                raise
             _write_new(path, {"schema_version": SCHEMA_VERSION, **facts})
         return cls(path, lock)
 

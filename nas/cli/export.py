@@ -75,14 +75,14 @@ def verify(model: Path, latency: str, device: str, as_json: bool, quiet: bool) -
     MODEL is an .onnx file, a folder of `export` or `train`, or a finished run.
     """
     from hardware.device import Device
-    from hardware.measure import OnnxFile
     from nas.cli.main import MISSED
     from nas.export.errors import InvalidPretrained
     from nas.export.pretrained import ONNX
-    from nas.job.delivery_stage import sentence
-    from nas.job.delivery_stage import verify as verify_budget
+    from nas.job.verification import exported_model
+    from nas.job.verification import verify as verify_budget
     from nas.run import WINNER
     from nas.units import parse_latency_ms
+    from nas.verdict import sentence
 
     budget_ms = parse_latency_ms(latency)
     path = next((p for p in (model, model / ONNX, model / WINNER / ONNX) if p.is_file()), None)
@@ -90,9 +90,11 @@ def verify(model: Path, latency: str, device: str, as_json: bool, quiet: bool) -
         raise InvalidPretrained(
             f"{model}: no ONNX file there; expected a file, a folder of an export, or a finished run"
         )
+    target = Device.parse(device)
+    timed, subject = exported_model(path, target)
     with narrator(quiet) as teller:
-        measurement, verdict = verify_budget(OnnxFile(path), Device.parse(device), budget_ms, teller)
-    text = sentence(verdict, measurement, budget_ms)
+        measurement, verdict = verify_budget(timed, target, budget_ms, teller)
+    text = sentence(measurement, budget_ms, subject=subject, reason=measurement.reason)
     if as_json:
         print_json(
             {

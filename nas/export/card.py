@@ -11,6 +11,7 @@ import yaml
 from nas.export.parity import ParityReport
 from nas.train.evaluate import Evaluation
 from nas.train.images import ImageTask
+from nas.verdict import budget_is, judge
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
 
@@ -47,12 +48,8 @@ class LatencyEvidence:
         )
         if self.budget_ms is None:
             return text
-        return f"{text} The budget of {self.budget_ms:g} ms is {self._proof(self.budget_ms)}."
-
-    def _proof(self, budget_ms: float) -> str:
-        if self.verdict == "void" or self.low_ms <= budget_ms < self.high_ms:
-            return "not proven to be kept"
-        return "kept" if self.high_ms <= budget_ms else "missed"
+        words = budget_is(judge(self, self.budget_ms), self.budget_ms)
+        return f"{text} {words[0].upper()}{words[1:]}."
 
 
 @dataclass(frozen=True, slots=True)

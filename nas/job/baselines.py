@@ -33,14 +33,16 @@ class Baseline:
     predicted_ms: float
 
 
-def random_feasible(space: SearchSpace, gates: Gates, latency_ms: float, *, seed: int) -> Baseline | None:
-    """The first sample of the space between 80 and 100 % of a latency; else the slowest below it."""
+def random_feasible(
+    space: SearchSpace, gates: Gates, winner: Architecture, latency_ms: float, *, seed: int
+) -> Baseline | None:
+    """The first sample of the space between 80 and 100 % of a latency; else the slowest below it; not the winner."""
     rng = np.random.default_rng((seed, 0x5A4D))
     slowest: Baseline | None = None
     for i in range(SAMPLES):
         arch = space.sample(rng)
         checked = gates.check(Candidate(i, arch))
-        if isinstance(checked, Failure) or checked.metrics["latency_ms"] > latency_ms:
+        if isinstance(checked, Failure) or checked.metrics["latency_ms"] > latency_ms or arch == winner:
             continue
         if slowest is None or checked.metrics["latency_ms"] > slowest.predicted_ms:
             slowest = Baseline("random feasible", arch, checked.metrics["latency_ms"])
@@ -49,9 +51,10 @@ def random_feasible(space: SearchSpace, gates: Gates, latency_ms: float, *, seed
     return slowest
 
 
-def largest_feasible(store: RunStore, latency_ms: float) -> Baseline | None:
-    """The candidate of the run with the most parameters among those no slower than a latency."""
-    rows = [row for row in store.table() if row["latency_ms"] is not None and row["latency_ms"] <= latency_ms]
+def largest_feasible(store: RunStore, winner: Architecture, latency_ms: float) -> Baseline | None:
+    """The candidate of the run with the most parameters among those no slower than a latency; not the winner."""
+    others = (row for row in store.table() if row["digest"] != winner.digest)
+    rows = [row for row in others if row["latency_ms"] is not None and row["latency_ms"] <= latency_ms]
     if not rows:
         return None
     row = max(rows, key=lambda row: (row["params"], -row["id"]))

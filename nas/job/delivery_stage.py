@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hardware.device import Device
-from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile, measure
+from hardware.measure import Measurement
 from nas.export.card import CardFacts, LatencyEvidence
 from nas.export.pretrained import save_pretrained
 from nas.job.finalists_stage import Finalist
 from nas.job.task import Task
+from nas.job.verification import exported_model, verify
 from nas.narrator import Silent
 from nas.store import RunStore
 from nas.train.entrant import build_network, entrant_seed
@@ -19,10 +19,8 @@ from nas.train.evaluate import Evaluation, evaluate_test
 from nas.train.finalists import threads
 from nas.train.fit import EpochReport, fit
 from nas.train.recipe import Recipe
+from nas.verdict import sentence
 from search_spaces.build import Network
-
-Verdict = Literal["kept", "missed", "unclear", "no budget"]
-TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,15 @@ def train_winner(task: Task, winner: Finalist, store: RunStore, folder: Path, na
     seed = entrant_seed(task.config.seed, winner.id)
     network = build_network(winner.arch, task.dataset, seed=seed)
 
+    recorded = {event["epoch"] for event in store.events("epoch")}
+
+    def record(report: EpochReport) -> None:
+        if report.epoch not in recorded:
+            recorded.add(report.epoch)
+            store.record("epoch", asdict(report))
+
     def on_epoch(report: EpochReport) -> None:
-        store.record("epoch", asdict(report))
+        record(report)
         narrator.update(
             f"training: epoch {report.epoch} of {recipe.epochs}, loss {report.train_loss:.3f}, "
             f"validation top-1 {report.validation_top1:.4f}",
@@ -54,14 +59,25 @@ def train_winner(task: Task, winner: Finalist, store: RunStore, folder: Path, na
             checkpoint=folder / "winner.pt", on_epoch=on_epoch,
         )  # fmt: skip
     narrator.done()
+    for epoch in report.curve:
+        record(epoch)  # a kill may have come between an epoch's checkpoint and its row
     last = report.curve[-1]
     validation = Evaluation(last.validation_top1, last.validation_loss, len(task.dataset.validation))
-    test = evaluate_test(network, task.dataset, device=task.config.train_device)
-    store.record("test", {**asdict(test), "standard_error": test.standard_error})
+    test = _test_once(network, task, store)
     narrator.say(
         f"trained {recipe.epochs} epochs: test top-1 {test.top1:.4f} ± {test.standard_error:.4f} (n = {test.n})"
     )
     return Trained(network, validation, test)
+
+
+def _test_once(network: Network, task: Task, store: RunStore) -> Evaluation:
+    """The figure on the test images: looked at once, read from the run file ever after."""
+    seen = store.events("test")
+    if seen:
+        return Evaluation(seen[0]["top1"], seen[0]["loss"], seen[0]["n"])
+    test = evaluate_test(network, task.dataset, device=task.config.train_device)
+    store.record("test", {**asdict(test), "standard_error": test.standard_error})
+    return test
 
 
 def deliver(
@@ -75,14 +91,12 @@ def deliver(
     verified: dict[str, Any] = {}
 
     def timed(path: Path) -> LatencyEvidence:
-        model: Model = OnnxFile(path, task.input_shape)
-        if task.device.runtime == "torch":
-            model = LayerModel.of(winner.arch, task.input_shape, task.num_classes, path.name)
+        model, subject = exported_model(path, task.device)
         measurement, verdict = verify(model, task.device, task.latency_budget_ms, narrator)
         verified.update(
             verdict=verdict,
             budget_ms=task.latency_budget_ms,
-            sentence=sentence(verdict, measurement, task.latency_budget_ms),
+            sentence=sentence(measurement, task.latency_budget_ms, subject=subject, reason=measurement.reason),
             measurement=measurement.to_dict(),
         )
         return evidence(measurement, task)
@@ -114,45 +128,6 @@ def _card_facts(task: Task, winner: Finalist, trained: Trained) -> CardFacts:
         "candidate": winner.id,
     }
     return CardFacts(metrics={"validation": trained.validation, "test": trained.test}, search=search)
-
-
-def verify(model: Model, device: Device, budget_ms: float | None, narrator: Silent) -> tuple[Measurement, Verdict]:
-    """Measure a model and say whether it keeps a budget.
-
-    A measurement that cannot decide (void, or an interval across the budget) is repeated, up to three in all.
-    Raises: MeasurementFailed, RuntimeRefused, NumericsMismatch.
-    """
-    for _ in range(TRIES):
-        [measurement] = measure([model], device, MeasureProtocol(), narrator.update)
-        narrator.done()
-        verdict = judge(measurement, budget_ms)
-        if verdict != "unclear":
-            break
-    return measurement, verdict
-
-
-def judge(measurement: Measurement, budget_ms: float | None) -> Verdict:
-    """Kept only when the whole interval is within the budget; missed when the whole interval is beyond."""
-    if budget_ms is None:
-        return "no budget"
-    if measurement.verdict == "void":
-        return "unclear"
-    if measurement.high_ms <= budget_ms:
-        return "kept"
-    return "missed" if measurement.low_ms > budget_ms else "unclear"
-
-
-def sentence(verdict: Verdict, measurement: Measurement, budget_ms: float | None) -> str:
-    """The verdict for a person."""
-    figure = f"{measurement.latency_ms:.3f} ms [{measurement.low_ms:.3f}, {measurement.high_ms:.3f}]"
-    if verdict == "no budget":
-        return f"the exported file takes {figure}; there was no latency budget"
-    if verdict == "kept":
-        return f"the budget of {budget_ms:g} ms is kept: the exported file takes {figure}"
-    if verdict == "missed":
-        return f"the budget of {budget_ms:g} ms is missed: the exported file takes {figure}"
-    why = f" ({measurement.reason})" if measurement.reason else ""
-    return f"the budget of {budget_ms:g} ms is not proven to be kept: the exported file takes {figure}{why}"
 
 
 def evidence(measurement: Measurement, task: Task) -> LatencyEvidence:

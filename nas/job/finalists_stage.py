@@ -17,12 +17,14 @@ from nas.narrator import Silent
 from nas.run import NothingFeasible
 from nas.store import RunStore
 from nas.train.finalists import train_finalists
-from nas.train.fit import EpochReport
+from nas.train.fit import EpochReport, TrainingDiverged
 from nas.train.race import FinalistResult
 from nas.train.recipe import Recipe
+from nas.verdict import judge
 from search_spaces.arch import Architecture
 
 ROUNDS = 3
+TRIES = 3  # of a measurement that turns out void
 MOST_RANKED = 200  # designs read back from the run file
 
 
@@ -36,12 +38,25 @@ class Finalist:
     predicted_ms: float | None
 
 
+def choose_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Finalist]:
+    """The best candidates that keep the latency budget when measured whole, best score first; chosen once.
+
+    Raises: NothingFeasible: no measured candidate is proven to keep the budget; the message says what was seen.
+    """
+    chosen = store.events("finalists")
+    if not chosen:
+        finalists = measure_finalists(task, store, narrator)
+        store.record("finalists", {"ids": [finalist.id for finalist in finalists]})
+        return finalists
+    rows = {row["id"]: row for row in store.table()}
+    return [_finalist(rows[i], store) for i in chosen[0]["ids"]]
+
+
 def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Finalist]:
-    """The best candidates that keep the latency budget when measured whole, best score first.
+    """Measure the best candidates and return those within the budget, best score first.
 
     Rounds of ``finalists.measured`` candidates are measured until one round leaves enough within the budget; later
     rounds are chosen under a prediction corrected by what was measured. Measurements go into the run file.
-    Raises: NothingFeasible: every measured candidate is over the budget; the message names the fastest.
     """
     budget = task.latency_budget_ms
     ranked = _ranked(task, store)
@@ -61,7 +76,7 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
             event = {
                 "id": finalist.id,
                 "predicted_ms": finalist.predicted_ms,
-                "within": bool(measurement.verdict != "void" and measurement.high_ms <= budget),
+                "within": judge(measurement, budget) == "kept",
                 "measurement": measurement.to_dict(),
             }
             store.record("measured", event)
@@ -69,12 +84,19 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
     within = [f for f in ranked if f.id in measured and measured[f.id]["within"]]
     narrator.say(f"finalists: {len(within)} of {len(measured)} measured networks keep {budget:g} ms")
     if not within:
-        fastest = min(event["measurement"]["high_ms"] for event in measured.values())
-        raise NothingFeasible(
-            f"finalists: none of {len(measured)} measured networks keeps {budget:g} ms; "
-            f"the fastest needs up to {fastest:.4g} ms. Renew the table with netwright profile, or allow more"
-        )
+        raise NothingFeasible(_explain([event["measurement"] for event in measured.values()], budget))
     return within[: task.config.finalists.trained]
+
+
+def _explain(measurements: Sequence[dict[str, Any]], budget: float) -> str:
+    """Why no finalist is left: too slow, or a machine too busy to tell."""
+    said = f"finalists: none of {len(measurements)} measured networks keeps {budget:g} ms"
+    sound = [measurement for measurement in measurements if measurement["verdict"] != "void"]
+    if not sound:
+        why = measurements[0]["reason"] if measurements else "no candidate is predicted to"
+        return f"{said}: no measurement can be believed ({why}); free the machine and resume the run"
+    fastest = min(measurement["high_ms"] for measurement in sound)
+    return f"{said}; the fastest needs up to {fastest:.4g} ms. Renew the table with netwright profile, or allow more"
 
 
 def _ranked(task: Task, store: RunStore) -> list[Finalist]:
@@ -87,10 +109,11 @@ def _ranked(task: Task, store: RunStore) -> list[Finalist]:
     settings = task.config.search
     if settings.algorithm == "evolution" and settings.niches == "depth":
         rows = _take_turns(rows, task.config.finalists.trained)
-    return [
-        Finalist(row["id"], store.result(row["id"]).candidate.arch, row["score"], row["latency_ms"])
-        for row in rows[:MOST_RANKED]
-    ]
+    return [_finalist(row, store) for row in rows[:MOST_RANKED]]
+
+
+def _finalist(row: dict[str, Any], store: RunStore) -> Finalist:
+    return Finalist(row["id"], store.result(row["id"]).candidate.arch, row["score"], row["latency_ms"])
 
 
 def _take_turns(rows: Sequence[dict[str, Any]], places: int) -> list[dict[str, Any]]:
@@ -115,11 +138,18 @@ def _promising(finalist: Finalist, correction: float, budget: float) -> bool:
 
 
 def _measure(task: Task, finalists: Sequence[Finalist], narrator: Silent) -> list[Measurement]:
+    """Measured whole, side by side; those whose measurement is void once more, a busy moment is not their fault."""
     models = [LayerModel.of(f.arch, task.input_shape, task.num_classes, f"candidate {f.id}") for f in finalists]
-    protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(models)))
-    measurements = measure(models, task.device, protocol, narrator.update)
-    narrator.done()
-    return measurements
+    found: dict[int, Measurement] = {}
+    for _ in range(TRIES):
+        again = [i for i in range(len(models)) if i not in found or found[i].verdict == "void"]
+        if not again:
+            break
+        protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(again)))
+        measured = measure([models[i] for i in again], task.device, protocol, narrator.update)
+        narrator.done()
+        found.update(zip(again, measured, strict=True))
+    return [found[i] for i in range(len(models))]
 
 
 def race(task: Task, finalists: Sequence[Finalist], store: RunStore, folder: Path, narrator: Silent) -> Finalist:
@@ -136,12 +166,21 @@ def race(task: Task, finalists: Sequence[Finalist], store: RunStore, folder: Pat
         results = _train(task, finalists, folder, narrator)
         for result in results:
             store.record("finalist", {**asdict(result), "curve": [asdict(report) for report in result.curve]})
-        trained = [result for result in results if result.top1 is not None]
-        best = max(trained, key=lambda result: (result.epochs, result.top1 or 0.0))
-        winner = next(f for f in finalists if f.id == best.id)
+        winner = next(f for f in finalists if f.id == best_of(results).id)
     store.record("winner", {"id": winner.id, "arch": winner.arch.to_dict(), "score": winner.score})
     narrator.say(f"winner: candidate {winner.id}")
     return winner
+
+
+def best_of(results: Sequence[FinalistResult]) -> FinalistResult:
+    """The most accurate of those that went furthest.
+
+    Raises: TrainingDiverged: every training broke.
+    """
+    sound = [result for result in results if result.failure is None]
+    if not sound:
+        raise TrainingDiverged(f"finalists: all {len(results)} trainings diverged; {results[0].failure}")
+    return max(sound, key=lambda result: (result.epochs, result.top1 or 0.0))
 
 
 def _train(task: Task, finalists: Sequence[Finalist], folder: Path, narrator: Silent) -> list[FinalistResult]:

@@ -20,6 +20,7 @@ from nas.job.baselines import (
     strides_of,
 )
 from nas.job.finalists_stage import Finalist
+from nas.job.guard_verdict import TOLERANCE, conclude
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.store import RunStore
@@ -28,7 +29,6 @@ from nas.train.recipe import Recipe
 from search_spaces.arch import Architecture
 
 LADDER = 6  # sizes of a scaled family that are measured
-TOLERANCE = 1.03  # equal latency: no more than this over the winner's
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,26 @@ def guard(
     done = store.events("guard")
     if done:
         return done[0]["result"]  # type: ignore[no-any-return]
-    rows = _field(task, winner, gates, store, narrator)
-    tops = _train(task, [row["arch"] for row in rows], seeds, folder, narrator)
-    for row, top1 in zip(rows, tops, strict=True):
-        row["top1"] = top1
-        row["arch"] = row["arch"].to_dict()
-    result = {"latency_ms": rows[0]["latency_ms"], "rows": rows, "verdict": _verdict(rows)}
+    rows = _chosen_field(task, winner, gates, store, narrator)
+    tops = _train(task, [Architecture.from_dict(row["arch"]) for row in rows], seeds, folder, narrator)
+    rows = [{**row, "top1": top1} for row, top1 in zip(rows, tops, strict=True)]
+    verdict = conclude(rows, len(task.dataset.validation))
+    result = {"latency_ms": rows[0]["latency_ms"], "rows": rows, "verdict": verdict}
     store.record("guard", {"result": result})
     narrator.say(f"baseline guard: {result['verdict']}")
     return result
+
+
+def _chosen_field(
+    task: Task, winner: Finalist, gates: Gates, store: RunStore, narrator: Silent
+) -> list[dict[str, Any]]:
+    """Measured and chosen once: a resume trains the same networks, though a second measurement might choose others."""
+    chosen = store.events("guard_field")
+    if not chosen:
+        store.record("guard_field", {"rows": _field(task, winner, gates, store, narrator)})
+        chosen = store.events("guard_field")
+    rows: list[dict[str, Any]] = chosen[0]["rows"]
+    return rows
 
 
 def _field(task: Task, winner: Finalist, gates: Gates, store: RunStore, narrator: Silent) -> list[dict[str, Any]]:
@@ -67,8 +78,8 @@ def _field(task: Task, winner: Finalist, gates: Gates, store: RunStore, narrator
     assert winner.predicted_ms is not None
     families: list[list[Baseline]] = [[Baseline("searched", winner.arch, winner.predicted_ms)]]
     for single in (
-        random_feasible(task.space, gates, winner.predicted_ms, seed=task.config.seed),
-        largest_feasible(store, winner.predicted_ms),
+        random_feasible(task.space, gates, winner.arch, winner.predicted_ms, seed=task.config.seed),
+        largest_feasible(store, winner.arch, winner.predicted_ms),
     ):
         if single is not None:
             families.append([single])
@@ -102,7 +113,7 @@ def _row(baseline: Baseline, measurement: Measurement, gates: Gates) -> dict[str
     metrics = gates(baseline.arch)
     return {
         "name": baseline.name,
-        "arch": baseline.arch,
+        "arch": baseline.arch.to_dict(),
         "latency_ms": measurement.latency_ms,
         "latency_high_ms": measurement.high_ms,
         "params": metrics["params"],
@@ -137,30 +148,3 @@ def _train(task: Task, archs: Sequence[Architecture], seeds: int, folder: Path, 
     narrator.done()
     finished = [result.top1 if not result.stopped_early else None for result in results]
     return [[top1 for top1 in finished[i :: len(archs)] if top1 is not None] for i in range(len(archs))]
-
-
-def _verdict(rows: Sequence[dict[str, Any]]) -> str:
-    """One honest sentence: mean difference to the best baseline with its spread over seeds."""
-    searched = rows[0]
-    slowest = TOLERANCE * searched["latency_ms"]
-    baselines = [row for row in rows[1:] if row["top1"] and row["latency_ms"] <= slowest]
-    if not searched["top1"] or not baselines:
-        return "no comparison: no baseline is as fast as the searched network, or trainings diverged"
-    best = max(baselines, key=lambda row: float(np.mean(row["top1"])))
-    ours, theirs = np.array(searched["top1"]), np.array(best["top1"])
-    gain = 100 * float(ours.mean() - theirs.mean())
-    spread = 100 * float(np.sqrt(_variance(ours) / len(ours) + _variance(theirs) / len(theirs)))
-    share = best["latency_ms"] / searched["latency_ms"]
-    text = f"{gain:+.2f} points against the best baseline ({best['name']}, {share:.2f} of the latency)"
-    if min(len(ours), len(theirs)) < 2:
-        return f"{text}; one seed, so no spread: not a conclusion"
-    text += f", standard error {spread:.2f}"
-    if gain > 2 * spread:
-        return f"the search helped: {text}"
-    if gain < -2 * spread:
-        return f"the search did not help: {text}"
-    return f"no clear difference: {text}"
-
-
-def _variance(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    return float(values.var(ddof=1)) if len(values) > 1 else 0.0

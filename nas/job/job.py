@@ -11,14 +11,14 @@ from typing import Any
 from hardware.lookup import LatencyTable
 from nas.config import Config
 from nas.job.delivery_stage import deliver, train_winner
-from nas.job.finalists_stage import Finalist, measure_finalists, race
+from nas.job.finalists_stage import Finalist, choose_finalists, race
 from nas.job.guard_stage import guard
-from nas.job.search_stage import run_search
+from nas.job.search_stage import check_reachable, run_search
 from nas.job.tables import latency_table
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.run import REPORT, WINNER, Run, run_file
-from nas.store import FILE_NAME, RunStore
+from nas.store import FILE_NAME, RunStore, check_absent
 
 WORK = "work"  # checkpoints, inside the run directory
 MISSED = 4  # exit code
@@ -40,7 +40,9 @@ def start_job(config: Config, directory: Path, narrator: Silent) -> Outcome:
     """
     task = Task(config)
     task.check()
+    check_absent(directory / FILE_NAME)
     table = latency_table(task, narrator)
+    check_reachable(task, task.gates(table))
     facts = {
         "config": config.to_dict(),
         "task": {"input_shape": list(task.input_shape), "num_classes": task.num_classes},
@@ -82,7 +84,7 @@ def _stages(
     run_search(task, gates, store, narrator)
     work = directory / WORK
     with _shared_ray(task):
-        finalists = measure_finalists(task, store, narrator)
+        finalists = choose_finalists(task, store, narrator)
         if task.config.train:
             winner = race(task, finalists, store, work / "finalists", narrator)
             if not store.events("verified"):

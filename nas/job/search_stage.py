@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Literal
 
 from nas.algorithms.evolution import Evolution
 from nas.algorithms.random import RandomSearch
@@ -14,7 +15,7 @@ from nas.gates import Gates
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
 from nas.narrator import Silent
-from nas.objective import Objective
+from nas.objective import SCORES, Objective
 from nas.protocols import Runner, Search
 from nas.reach import explain_unreachable, reach
 from nas.records import Budget
@@ -33,22 +34,34 @@ class Interrupted(RuntimeError):
     """The user stopped the search; everything so far is in the run file."""
 
 
+def check_reachable(task: Task, gates: Gates) -> None:
+    """Raise NothingFeasible when a walk towards the constraints finds no network that keeps them all."""
+    if reach(task.space, gates, seed=task.config.seed).feasible == 0:
+        raise NothingFeasible(explain_unreachable(task.space, gates, seed=task.config.seed))
+
+
 def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> None:
     """Search to the end of the budget, from wherever the run file stands; a search that has ended stays as it is.
 
-    Raises: NothingFeasible: the constraints cannot be kept, or nothing that keeps them was found.
+    Raises: NothingFeasible: nothing that keeps the constraints was found.
         Interrupted: by Ctrl-C; what was under way is finished and stored first.
     """
     if any(event.get("complete") for event in store.events("searched")):
         return
     settings = task.config.search
-    reached = reach(task.space, gates, seed=task.config.seed)
-    if reached.feasible == 0:
-        raise NothingFeasible(explain_unreachable(task.space, gates, seed=task.config.seed))
     runner = choose_runner(task, narrator)
     budget = Budget(settings.evaluations, settings.seconds)
     replayed = sum(store.outcomes().values())
-    loop = SearchLoop(make_search(task), runner, store, gates, budget, on_progress=_teller(task, narrator))
+    clock = _Clock(store, settings.seconds)
+    loop = SearchLoop(
+        make_search(task),
+        runner,
+        store,
+        gates,
+        budget,
+        on_progress=_teller(task, narrator, clock),
+        progress=clock.go_on(),
+    )
     try:
         with _stop_on_interrupt(loop.stop) as interrupted:
             progress = loop.run()
@@ -57,7 +70,8 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
         narrator.done()
     complete = not interrupted and progress.scored > 0
     if complete or progress.asked > replayed:
-        new = {"candidates": progress.asked - replayed, "seconds": progress.seconds, "complete": complete}
+        seconds = progress.seconds - clock.spent
+        new = {"candidates": progress.asked - replayed, "seconds": seconds, "complete": complete}
         store.record("searched", new)
     narrator.say(f"search: {describe(progress)}")
     if interrupted:
@@ -83,16 +97,16 @@ def make_search(task: Task) -> Search:
 
 
 def choose_runner(task: Task, narrator: Silent) -> Runner:
-    """The configured engine; "auto" takes Ray when the scores are expensive and many, and says so."""
+    """The configured engine; "auto" chooses and says why.
+
+    It takes Ray when the scores are expensive and many, and for a user's own score always: code that nobody here
+    knows may end the process that runs it, which then must not be the driver.
+    """
     engine, objective = task.config.engine, task.objective
     kind = engine.kind
     if kind == "auto":
-        each = _seconds_each(task, objective)
-        total = each * task.config.search.evaluations
-        cores = engine.workers or available_cpus()
-        worth_it = each > DRIVER_BOUND_S and total > SERIAL_BELOW_S and cores > 1
-        kind = "ray" if engine.address or worth_it else "serial"
-        narrator.say(f"engine: {kind} ({1e3 * each:.2g} ms a score, about {total:.0f} s in all, {cores} cores)")
+        kind, why = _suitable_engine(task, objective)
+        narrator.say(f"engine: {kind} ({why})")
     if kind == "ray":
         from nas.runners.ray import RayRunner
 
@@ -103,6 +117,19 @@ def choose_runner(task: Task, narrator: Silent) -> Runner:
                 raise
             narrator.say(f"engine: {error}")
     return SerialRunner(objective)
+
+
+def _suitable_engine(task: Task, objective: Objective) -> tuple[Literal["serial", "ray"], str]:
+    """The engine and the reason for it."""
+    engine = task.config.engine
+    if objective.score not in SCORES:
+        return "ray", f"the score {objective.score} runs apart from the search"
+    each = _seconds_each(task, objective)
+    total = each * task.config.search.evaluations
+    cores = engine.workers or available_cpus()
+    worth_it = each > DRIVER_BOUND_S and total > SERIAL_BELOW_S and cores > 1
+    why = f"{1e3 * each:.2g} ms a score, about {total:.0f} s in all, {cores} cores"
+    return "ray" if engine.address or worth_it else "serial", why
 
 
 def _seconds_each(task: Task, objective: Objective) -> float:
@@ -128,10 +155,32 @@ def describe(progress: Progress) -> str:
     )
 
 
-def _teller(task: Task, narrator: Silent) -> Callable[[Progress], None]:
+class _Clock:
+    """Counts the seconds of a search over all its sessions, so that a kill does not renew ``search.seconds``."""
+
+    def __init__(self, store: RunStore, limit: float | None) -> None:
+        """Read what earlier sessions spent."""
+        self._store, self._limit = store, limit
+        spent = [event["seconds"] for event in store.events("clock")]
+        self.spent = max(spent, default=0.0)
+        self._recorded = self.spent
+
+    def go_on(self) -> Progress:
+        """A progress whose clock stands where the last session left it."""
+        return Progress(started=time.monotonic() - self.spent)
+
+    def note(self, seconds: float) -> None:
+        """Record the time when a hundredth of the limit has passed since the last record."""
+        if self._limit is not None and seconds - self._recorded >= self._limit / 100:
+            self._store.record("clock", {"seconds": seconds})
+            self._recorded = seconds
+
+
+def _teller(task: Task, narrator: Silent, clock: _Clock) -> Callable[[Progress], None]:
     evaluations = task.config.search.evaluations
 
     def tell(progress: Progress) -> None:
+        clock.note(progress.seconds)
         narrator.update(f"search: {describe(progress)}", min(1.0, progress.asked / evaluations))
 
     return tell

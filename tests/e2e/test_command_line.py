@@ -22,6 +22,8 @@ STRUCTURE = "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,2,8,1)SuperConvK1BNRELU
 QUICK = ("--no-train", "--macs", "500k", "--evaluations", "60", "--engine", "serial")
 
 USER = """
+import os
+
 from search_spaces.arch import Architecture, Block
 from search_spaces.space import Stage, StageSpace, Variant
 
@@ -47,6 +49,9 @@ class Seeded(Space):
 
 def broken(objective):
     return lambda arch, seed: {}["no such key"]
+
+def deadly(objective):
+    return lambda arch, seed: os._exit(7) if arch.blocks[0].channels == 8 else float(arch.blocks[0].channels)
 
 def widest(objective):
     return lambda arch, seed: float(sum(block.channels for block in arch.blocks))
@@ -266,12 +271,34 @@ def test_a_users_space_and_score_work_from_the_current_directory(server, place):
 
 
 def test_a_broken_score_ends_the_search_in_one_line(server, place):
-    args = ("--no-train", "--set", "search.score=user:broken", "--quiet")
-    ended = server.run("search", *args, "--out", "broken", cwd=place)  # the engine is chosen by timing this score
+    args = ("--no-train", "--engine", "serial", "--set", "search.score=user:broken", "--quiet")
+    ended = server.run("search", *args, "--out", "broken", cwd=place)
     assert refused(ended, 2, "evaluations failed", "KeyError: 'no such key'")
     outcomes = server.run("status", "broken", "--json", cwd=place).json()["outcomes"]
     assert outcomes["error"] >= 50
     assert refused(server.run("resume", "broken", "--quiet", cwd=place), 2, "evaluations failed")
+
+
+def test_a_score_that_ends_its_process_does_not_end_the_search(server, place):
+    ended = server.run("search", "--space", "user:Four", "--set", "search.score=user:deadly", "--no-train",
+                       "--evaluations", "50", "--out", "deadly", cwd=place)  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "engine: ray (the score user:deadly runs apart from the search)" in ended.err
+    status = server.run("status", "deadly", "--json", cwd=place).json()
+    assert status["best_score"] == 32
+    assert status["outcomes"]["crash"] == 1
+
+
+def test_a_run_that_exists_is_refused_before_anything_is_measured(server, place, run):
+    asked = ("search", "--latency", "5ms", "--out", "run")
+    assert refused(server.run(*asked, cwd=place), 2, "exists already", "netwright resume")
+    assert not list((place / "cache").rglob("*.json"))
+
+
+def test_an_impossible_limit_leaves_the_folder_free(server, place):
+    for _ in range(2):
+        assert refused(server.run("search", "--params", "10", "--no-train", "--out", "free", cwd=place), 3, "tightest")
+    assert not (place / "free" / FILE_NAME).exists()
 
 
 def test_an_attribute_called_seed_is_the_spaces_own(server, place):
@@ -286,8 +313,8 @@ def test_a_second_command_does_not_write_into_a_run_that_is_going_on(server, pla
     first = server.start(*long, cwd=place)
     try:
         assert until((place / "busy" / FILE_NAME).exists)
-        for args in (("resume", "busy"), long):
-            assert refused(server.run(*args, cwd=place), 2, "another process is writing")
+        assert refused(server.run("resume", "busy", cwd=place), 2, "another process is writing")
+        assert refused(server.run(*long, cwd=place), 2, "exists already")
         assert server.run("status", "busy", "--json", cwd=place).json()["finished"] is False
     finally:
         first.signal(signal.SIGINT)
@@ -346,6 +373,9 @@ def test_a_limit_on_time_ends_the_search(server, place):
     unfinish(place / "timed" / FILE_NAME, "finished")  # as if killed in a later stage: the search is over
     assert server.run("resume", "timed", "--json", cwd=place).json() == ended.json()
     assert server.run("status", "timed", "--json", cwd=place).json()["candidates"] == found
+    unfinish(place / "timed" / FILE_NAME, "finished", "searched")  # as if killed at its very end: the time is spent
+    assert server.run("resume", "timed", "--json", cwd=place).code == 0
+    assert server.run("status", "timed", "--json", cwd=place).json()["candidates"] - found < 0.2 * found
 
 
 @pytest.mark.slow

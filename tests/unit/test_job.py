@@ -1,6 +1,7 @@
 """The decisions of the main job: verdicts, finalists, baselines, the guard's sentence."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,20 @@ from hardware.conditions import Conditions
 from hardware.counts import count
 from hardware.measure import Measurement
 from nas.algorithms.evolution import depth_niche
-from nas.job.baselines import scaled_mobilenets, scaled_resnets, strides_of
-from nas.job.delivery_stage import judge, sentence
+from nas.config import Config
+from nas.job import finalists_stage, guard_stage
+from nas.job.baselines import largest_feasible, scaled_mobilenets, scaled_resnets, strides_of
 from nas.job.finalists_stage import _take_turns
-from nas.job.guard_stage import _distance, _verdict
+from nas.job.guard_stage import _distance
+from nas.job.guard_verdict import conclude
+from nas.job.task import Task
+from nas.narrator import Silent
+from nas.records import Candidate, Success
+from nas.run import NothingFeasible
+from nas.store import RunStore
+from nas.train.fit import TrainingDiverged
+from nas.train.race import FinalistResult
+from nas.verdict import judge, sentence
 from search_spaces.build import build
 from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY
 
@@ -37,13 +48,21 @@ def test_only_the_whole_interval_decides(change, budget_ms, verdict):
     assert judge(replace(MEASURED, **change), budget_ms) == verdict
 
 
-def test_every_verdict_has_a_sentence_with_the_figure():
-    for verdict in ("kept", "missed", "unclear"):
-        text = sentence(verdict, MEASURED, 0.99)
-        assert "1.000 ms [0.970, 1.030]" in text
-        assert "0.99 ms" in text
-    assert "no latency budget" in sentence("no budget", MEASURED, None)
-    assert "busy" in sentence("unclear", replace(MEASURED, verdict="void", reason="busy"), 2.0)
+@pytest.mark.parametrize(
+    ("change", "budget_ms", "text"),
+    [
+        ({}, 1.03, "the budget of 1.03 ms is kept: the file takes 1.000 ms [0.970, 1.030]"),
+        ({}, 0.9, "the budget of 0.9 ms is missed: the file takes 1.000 ms [0.970, 1.030]"),
+        (
+            {"verdict": "void"},
+            2,
+            "the budget of 2 ms is not proven to be kept: the file takes 1.000 ms [0.970, 1.030] (busy)",
+        ),
+        ({}, None, "the file takes 1.000 ms [0.970, 1.030]; there was no latency budget"),
+    ],
+)
+def test_every_verdict_has_a_sentence_with_the_figure(change, budget_ms, text):
+    assert sentence(replace(MEASURED, **change), budget_ms, subject="the file", reason="busy") == text
 
 
 def test_finalists_of_evenly_spaced_depths_take_turns():
@@ -89,16 +108,127 @@ def row(name, latency_ms, *top1):
         ([row("searched", 1.0, 0.90, 0.91), row("a", 1.0, 0.80, 0.81), row("b", 0.9, 0.7, 0.7)], "the search helped"),
         ([row("searched", 1.0, 0.80, 0.81), row("a", 1.0, 0.90, 0.91)], "did not help"),
         ([row("searched", 1.0, 0.80, 0.90), row("a", 1.0, 0.86, 0.80)], "no clear difference"),
+        ([row("searched", 1.0, 0.98, 0.98), row("a", 1.0, 0.977, 0.977)], "no clear difference"),  # two images of 1000
         ([row("searched", 1.0, 0.90), row("a", 1.0, 0.80)], "not a conclusion"),  # one seed
         ([row("searched", 1.0, 0.90, 0.91), row("a", 1.5, 0.99, 0.99)], "no comparison"),  # slower: not a rival
         ([row("searched", 1.0), row("a", 1.0, 0.8)], "no comparison"),  # the trainings diverged
     ],
 )
 def test_the_guard_says_what_the_figures_say(rows, words):
-    assert words in _verdict(rows)
+    assert words in conclude(rows, 1000)
 
 
 def test_the_guard_compares_with_the_best_baseline():
-    text = _verdict([row("searched", 1.0, 0.9, 0.9), row("weak", 1.0, 0.5, 0.5), row("strong", 1.0, 0.88, 0.88)])
+    rows = [row("searched", 1.0, 0.9, 0.9), row("weak", 1.0, 0.5, 0.5), row("strong", 1.0, 0.88, 0.88)]
+    text = conclude(rows, 1000)
     assert "strong" in text
     assert f"{100 * np.float64(0.02):+.2f}" in text
+
+
+def test_the_guard_finds_no_difference_where_there_is_none():
+    rng = np.random.default_rng(0)
+    said = []
+    for _ in range(400):  # five networks, equally good, on the same 215 images
+        right = rng.random((5, 2, 215)) < 0.98
+        rows = [row(name, 1.0, *right[i].mean(axis=1)) for i, name in enumerate(("searched", "a", "b", "c", "d"))]
+        said.append(conclude(rows, 215).split(":")[0])
+    assert said.count("the search helped") < 0.05 * len(said)
+    assert said.count("the search did not help") < 0.05 * len(said)
+
+
+def success(number, arch, params):
+    metrics = {"score": 1.0, "latency_ms": 1.0, "latency_upper_ms": 1.1, "params": params, "macs": 1}
+    return Success(Candidate(number, arch), {**metrics, "depth": 1, "convs": 1, "peak_memory_bytes": 1})
+
+
+@pytest.fixture
+def store(tmp_path):
+    archs = [ZEN_TINY.sample(np.random.default_rng(i)) for i in range(60)]
+    with RunStore.create(tmp_path / "run.sqlite", {}) as store:
+        store.append([success(i, arch, 1000 - i) for i, arch in enumerate(archs)])
+        store.commit()
+        yield store
+
+
+def test_the_largest_baseline_is_not_the_winner_itself(store):
+    winner = store.result(0).candidate.arch
+    assert largest_feasible(store, winner, 2.0).arch == store.result(1).candidate.arch
+
+
+def test_a_resume_goes_on_with_the_finalists_that_were_chosen(store, monkeypatch):
+    config = {"search": {"algorithm": "random"}, "constraints": {"latency": "1.15ms"}, "finalists": {"trained": 4}}
+    task = Task(Config.from_dict(config))
+    within = {3, 20, 50, 55}  # too few in the rounds of one session
+
+    def measured(task, batch, narrator):
+        return [replace(MEASURED, high_ms=1.0 if f.id in within else 1.2) for f in batch]
+
+    monkeypatch.setattr(finalists_stage, "_measure", measured)
+    first = finalists_stage.choose_finalists(task, store, Silent())
+    assert finalists_stage.choose_finalists(task, store, Silent()) == first
+
+
+def test_a_finalist_whose_measurement_is_void_is_measured_again(monkeypatch):
+    task = Task(Config.from_dict({"data": "digits", "constraints": {"latency": "2ms"}}))
+    finalists = [finalists_stage.Finalist(i, ZEN_TINY.seed, 1.0, 1.0) for i in range(3)]
+    sizes = []
+
+    def measure(models, *_):
+        sizes.append(len(models))
+        quiet = len(sizes) == 3
+        return [replace(MEASURED, verdict="ok" if quiet or i == 0 else "void") for i in range(len(models))]
+
+    monkeypatch.setattr(finalists_stage, "measure", measure)
+    verdicts = [measurement.verdict for measurement in finalists_stage._measure(task, finalists, Silent())]
+    assert sizes == [3, 2, 1]
+    assert verdicts == ["ok", "ok", "ok"]
+
+
+def test_noise_is_not_called_slowness(store, monkeypatch):
+    task = Task(Config.from_dict({"search": {"algorithm": "random"}, "constraints": {"latency": "1.15ms"}}))
+    void = replace(MEASURED, verdict="void", reason="two speeds")
+    monkeypatch.setattr(finalists_stage, "_measure", lambda task, batch, narrator: [void] * len(batch))
+    with pytest.raises(NothingFeasible, match="no measurement can be believed \\(two speeds\\)"):
+        finalists_stage.choose_finalists(task, store, Silent())
+
+
+def result(number, top1, epochs, failure=None):
+    return FinalistResult(number, (), top1, epochs, failure is not None, failure)
+
+
+def test_the_winner_is_the_best_of_those_that_went_furthest_and_did_not_break():
+    results = [result(0, 0.9, 5), result(1, 0.95, 5), result(2, 0.99, 2), result(3, 0.98, 5, "diverged")]
+    assert finalists_stage.best_of(results).id == 1
+
+
+def test_when_all_trainings_break_one_line_says_why():
+    with pytest.raises(TrainingDiverged, match="all 2 trainings diverged; lower learning_rate"):
+        finalists_stage.best_of([result(i, None, 0, "lower learning_rate") for i in range(2)])
+
+
+def test_a_guard_killed_in_its_trainings_goes_on_with_the_same_networks(store, tmp_path, monkeypatch):
+    task = Task(Config.from_dict({"space": "zen-tiny", "recipe": {"epochs": 1}, "guard": {"seeds": 1}}))
+    gates = SimpleNamespace(table=object())
+    fields = []
+
+    def field(*_):
+        fields.append(0)
+        arch = ZEN_TINY.sample(np.random.default_rng(len(fields)))  # another choice every time
+        return [{**row("searched", 1.0), "arch": arch.to_dict()}, {**row("a", 1.0), "arch": arch.to_dict()}]
+
+    trained = []
+
+    def train(task, archs, *_):
+        trained.append(archs)
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        return [[0.9], [0.8]]
+
+    monkeypatch.setattr(guard_stage, "_field", field)
+    monkeypatch.setattr(guard_stage, "_train", train)
+    winner = finalists_stage.Finalist(0, ZEN_TINY.seed, 1.0, 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        guard_stage.guard(task, winner, gates, store, tmp_path, Silent())
+    found = guard_stage.guard(task, winner, gates, store, tmp_path, Silent())
+    assert trained[0] == trained[1]
+    assert [r["top1"] for r in found["rows"]] == [[0.9], [0.8]]
