@@ -32,13 +32,15 @@ def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_j
     """
     from nas.config import InvalidConfig
     from nas.export.card import CardFacts
-    from nas.export.pretrained import CONFIG, from_pretrained, load_task, save_pretrained
+    from nas.export.place import CONFIG, prepare_place
+    from nas.export.pretrained import from_pretrained, load_task, save_pretrained
     from nas.spec import load_spec
     from nas.train.data import load_dataset
     from nas.train.entrant import build_network
 
     if batch != "any" and not (batch.isdecimal() and int(batch) > 0):
         raise click.BadParameter(f"{batch!r}, expected a whole number of at least 1, or `any`", param_hint="--batch")
+    prepare_place(out)
     trained = (Path(source) / CONFIG).is_file()
     if trained:
         network, task = from_pretrained(Path(source)), load_task(Path(source))
@@ -77,7 +79,7 @@ def verify(model: Path, latency: str, device: str, as_json: bool, quiet: bool) -
     from hardware.device import Device
     from nas.cli.main import MISSED
     from nas.export.errors import InvalidPretrained
-    from nas.export.pretrained import ONNX
+    from nas.export.place import ONNX
     from nas.job.verification import exported_model
     from nas.job.verification import verify as verify_budget
     from nas.run import WINNER

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,20 +17,25 @@ from nas.export.card import CardFacts, LatencyEvidence, render_card
 from nas.export.errors import ExportFailed, InvalidPretrained
 from nas.export.onnx import write_onnx
 from nas.export.parity import ParityReport, check_parity
+from nas.export.place import (
+    CARD,
+    CONFIG,
+    FILES,
+    FORMAT,
+    ONNX,
+    PROGRAM,
+    WEIGHTS,
+    prepare_place,
+    put_in_place,
+    staging_folder,
+    writing,
+)
 from nas.export.standalone import render_program
 from nas.train.images import ImageTask
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.build import Network, build
 
 SCHEMA_VERSION = 1
-CONFIG, WEIGHTS, CARD, ONNX, PROGRAM = (
-    "config.json",
-    "model.safetensors",
-    "README.md",
-    "model.onnx",
-    "network.py",
-)
-_FORMAT = "netwright"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
     """Write config.json, model.safetensors, model.onnx, network.py and README.md, and check the ONNX file.
 
     Equal input gives equal files, byte for byte. The folder appears complete or not at all; an earlier
-    export in the same place is replaced.
+    export in the same place is replaced; a folder that holds anything else is refused and left as it is.
 
     Args:
         directory: of the export; must not exist, be empty, or hold an earlier export.
@@ -75,38 +78,24 @@ def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
         measure: times the ONNX file that was just written; its result goes into the card.
         batch: images per call of the ONNX file; None leaves it open.
         extra_files: further files by name.
-    Raises: ExportFailed, ParityFailed.
+    Raises: ExportFailed: naming the file that is in the way, too; ParityFailed.
     """
     directory = Path(directory)
-    _check_fits(directory, model, task)
-    staging = _staging_folder(directory)
-    try:
-        _write_network(staging, model, task)
+    _check_fits(model, task)
+    prepare_place(directory)
+    extra = {_plain_name(name): content for name, content in (extra_files or {}).items()}
+    with writing(directory), staging_folder(directory) as staging:
+        _write_network(staging, model, task, sorted(extra))
         onnx_path = write_onnx(model, staging / ONNX, task.input_shape, batch=batch)
         parity = check_parity(_on_cpu(model), onnx_path, task.input_shape)
         latency = None if measure is None else measure(onnx_path)
         card = render_card(model.arch, task, facts or CardFacts(), parity, latency)
         (staging / CARD).write_text(card, encoding="utf-8")
-        for name, content in (extra_files or {}).items():
-            (staging / _plain_name(name)).write_bytes(content)
+        for name, content in extra.items():
+            (staging / name).write_bytes(content)
         sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
-        _put_in_place(staging, directory)
-    except OSError as error:
-        raise ExportFailed(f"{directory}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        put_in_place(staging, directory)
     return ExportReport(directory, sizes, parity, latency)
-
-
-def _staging_folder(directory: Path) -> Path:
-    """Beside the export, so that putting it in place is one rename."""
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        staging.chmod(0o755)
-    except OSError as error:
-        raise ExportFailed(f"{directory}: cannot be written ({error.strerror or error})") from None
-    return staging
 
 
 def from_pretrained(directory: Path) -> Network:
@@ -137,18 +126,33 @@ def load_config(directory: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidPretrained(f"{path}: cannot be read ({error.strerror}); expected a folder of an export") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidPretrained(f"{path}: not JSON ({error})") from None
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
-        raise InvalidPretrained(f"{path}: not a configuration of {_FORMAT}")
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InvalidPretrained(f"{path}: not a configuration of {FORMAT}")
     if config.get("schema_version") != SCHEMA_VERSION:
         raise InvalidPretrained(
             f"{path}: schema version {config.get('schema_version')!r}, this release reads {SCHEMA_VERSION}"
         )
     for name, kind in _CONFIG_TYPES.items():
-        if not isinstance(config.get(name), kind):
+        if type(config.get(name)) is not kind:
             raise InvalidPretrained(f"{path}: {name}={config.get(name)!r}, expected a value of type {kind.__name__}")
+    _check_task(path, config)
     return config
+
+
+def _check_task(path: Path, config: dict[str, Any]) -> None:
+    """What the configuration says about the images must fit together."""
+    shape, channels, classes = config["input_shape"], config["in_channels"], config["num_classes"]
+    if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or shape[0] != channels:
+        raise InvalidPretrained(f"{path}: input_shape={shape}, expected [{channels}, height, width]")
+    if len(config["classes"]) != classes or any(not isinstance(name, str) for name in config["classes"]):
+        raise InvalidPretrained(f"{path}: classes: expected the names of the {classes} classes")
+    for name in ("mean", "std"):
+        if len(config[name]) != channels or any(type(value) is not float for value in config[name]):
+            raise InvalidPretrained(
+                f"{path}: {name}={config[name]}, expected one number for each of {channels} channel(s)"
+            )
 
 
 def load_task(directory: Path) -> ImageTask:
@@ -180,18 +184,14 @@ _CONFIG_TYPES: dict[str, type] = {
 }
 
 
-def _check_fits(directory: Path, model: Network, task: ImageTask) -> None:
+def _check_fits(model: Network, task: ImageTask) -> None:
     if len(task.classes) != model.num_classes:
         raise ExportFailed(f"the network has {model.num_classes} outputs, the task {len(task.classes)} classes")
     if task.input_shape[0] != model.in_channels:
         raise ExportFailed(f"the network takes {model.in_channels} channel(s), the task has {task.input_shape[0]}")
-    if directory.exists() and not directory.is_dir():
-        raise ExportFailed(f"{directory}: is a file, expected a folder; choose another name")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / CONFIG).is_file():
-        raise ExportFailed(f"{directory}: holds other files; choose an empty or a new folder")
 
 
-def _write_network(staging: Path, model: Network, task: ImageTask) -> None:
+def _write_network(staging: Path, model: Network, task: ImageTask, extra_files: list[str]) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
     if broken is not None:
@@ -199,7 +199,7 @@ def _write_network(staging: Path, model: Network, task: ImageTask) -> None:
     save_file(weights, staging / WEIGHTS, metadata={"format": "pt"})
     facts = asdict(task)
     config = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "architecture": model.arch.to_dict(),
         "digest": model.arch.digest,
@@ -208,6 +208,7 @@ def _write_network(staging: Path, model: Network, task: ImageTask) -> None:
         "in_channels": model.in_channels,
         **facts,
         "weights_sha256": _sha256(staging / WEIGHTS),
+        **({"extra_files": extra_files} if extra_files else {}),
     }
     (staging / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (staging / PROGRAM).write_text(render_program(model.arch, task), encoding="utf-8")
@@ -241,23 +242,9 @@ def _on_cpu(model: Network) -> Network:
 
 
 def _plain_name(name: str) -> str:
-    if Path(name).name != name or name in (CONFIG, WEIGHTS, CARD, ONNX, PROGRAM):
+    if Path(name).name != name or name in FILES:
         raise ExportFailed(f"extra file {name!r}: expected a plain name that the export does not use itself")
     return name
-
-
-def _put_in_place(staging: Path, directory: Path) -> None:
-    """Rename the finished folder; an earlier export steps aside first and comes back if that fails."""
-    old = staging.with_name(staging.name + ".old")
-    if directory.exists():
-        directory.rename(old)
-    try:
-        staging.rename(directory)
-    except OSError:
-        if old.exists():
-            old.rename(directory)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

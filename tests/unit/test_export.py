@@ -125,6 +125,86 @@ def test_an_earlier_export_is_replaced_and_other_folders_are_left_alone(tmp_path
     assert names(tmp_path) == ["out", "photos"]
 
 
+def test_what_is_not_of_an_export_is_never_deleted(tmp_path):
+    def refused(name):
+        before = {path: path.is_file() and path.read_bytes() for path in sorted(tmp_path.rglob("*"))}
+        with pytest.raises(ExportFailed, match=rf"holds other files \({name}\); choose") as caught:
+            save_pretrained(tmp_path / "out", trained(), task=TASK)
+        assert "\n" not in str(caught.value)
+        assert {path: path.is_file() and path.read_bytes() for path in sorted(tmp_path.rglob("*"))} == before
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text('{"model_type": "bert"}')
+    refused("config.json")
+    (tmp_path / "out" / "config.json").unlink()
+    save_pretrained(tmp_path / "out", trained(), task=TASK, extra_files={"report.html": b"<p>"})
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    refused("thesis.tex")
+    (tmp_path / "out" / "thesis.tex").unlink()
+    (tmp_path / "out" / "notes").mkdir()
+    (tmp_path / "out" / "notes" / "config.json").write_text("mine")
+    refused("notes")
+    (tmp_path / "out" / "notes" / "config.json").unlink()
+    (tmp_path / "out" / "notes").rmdir()
+    (tmp_path / "out" / "model.onnx").unlink()
+    (tmp_path / "out" / "model.onnx").mkdir()
+    refused("model.onnx")
+
+
+def test_files_put_there_while_it_was_exported_are_kept(tmp_path):
+    def measure(path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("years of work")
+        return LATENCY
+
+    with pytest.raises(ExportFailed, match=r"thesis\.tex"):
+        save_pretrained(tmp_path / "out", trained(), task=TASK, measure=measure)
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["thesis.tex"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    for _ in range(2):
+        save_pretrained(tmp_path / "out", trained(), task=TASK)
+    assert (tmp_path / "out").is_symlink()
+    assert names(tmp_path) == ["out", "real"]
+    assert names(tmp_path / "real") == FILES
+
+
+def test_the_current_folder_is_not_pulled_from_under_the_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportFailed, match="current folder"):
+        save_pretrained(Path("."), trained(), task=TASK)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[2])
+from test_export import TASK, save_pretrained, trained
+save_pretrained(sys.argv[1], trained(), task=TASK, measure=lambda path: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_what_killed_exports_left_behind_is_removed_by_the_next(tmp_path):
+    out = tmp_path / "out"
+    subprocess.run([sys.executable, "-c", KILLED, str(out), str(Path(__file__).parent)], check=False)
+    left = names(tmp_path)
+    assert len(left) == 1
+    save_pretrained(tmp_path / ".out.mybackup", trained(), task=TASK)
+    (tmp_path / ".out.mybackup" / "mine.txt").write_text("")  # named alike, but holds a file of the user's
+    (tmp_path / ".out.12345678.old").mkdir()
+
+    def other_export(path):  # one that goes on beside another is left alone, and removes nothing under way
+        save_pretrained(out, trained(seed=1), task=TASK)
+        assert path.is_file()
+        return LATENCY
+
+    save_pretrained(out, trained(), task=TASK, measure=other_export)
+    assert names(tmp_path) == [".out.mybackup", "out"]
+
+
 class Interrupted(BaseException):
     pass
 
@@ -191,8 +271,17 @@ def flip_byte(folder):
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "not a configuration of netwright"),
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), "not JSON"),
         (edit_config(schema_version=2), "schema version 2, this release reads 1"),
+        (edit_config(input_shape=[8, 8]), "input_shape=[8, 8], expected [1, height, width]"),
+        (edit_config(input_shape=[1, 8, "8"]), "expected [1, height, width]"),
+        (edit_config(input_shape=[3, 8, 8]), "expected [1, height, width]"),
+        (edit_config(classes=["a", "b", 3]), "names of the 3 classes"),
+        (edit_config(classes=["a", "b"]), "names of the 3 classes"),
+        (edit_config(mean=[]), "mean=[], expected one number"),
+        (edit_config(std=["x"]), "std=['x'], expected one number"),
+        (edit_config(in_channels=True), "in_channels=True"),
+        (lambda f: (f / "config.json").write_text("[" * 100_000), "not JSON"),
         (edit_config(num_classes="3"), "num_classes='3', expected a value of type int"),
-        (edit_config(num_classes=4), "head.fc"),
+        (edit_config(num_classes=4, classes=list("abcd")), "head.fc"),
         (edit_config(architecture={"version": 1, "blocks": []}), "no blocks"),
         (edit_config(architecture={"version": 1, "blocks": [{"kind": "conv", "channels": 4}]}), "was changed"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: cannot be read"),
