@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nas.train.checkpoint import InvalidCheckpoint, load_checkpoint, save_checkpoint
-from nas.train.data import Dataset, Split
+from nas.train.data import Dataset, Split, load_dataset
 from nas.train.entrant import build_network
 from nas.train.evaluate import Evaluation, Normaliser, evaluate, evaluate_test, to_tensors
 from nas.train.fit import Training, TrainingDiverged, fit
@@ -205,6 +205,26 @@ def test_norms_and_biases_do_not_decay():
     assert all(p.ndim == 1 for p in plain["params"])
     assert (decayed["weight_decay"], plain["weight_decay"]) == (RECIPE.weight_decay, 0.0)
     assert len(decayed["params"]) + len(plain["params"]) == len(list(training.model.parameters()))
+
+
+def test_a_wide_classifier_takes_smaller_steps():
+    arch = Architecture((Block("conv", 6), Block("conv", 512, 1)))
+    training = Training(build_network(arch, shapes(), seed=0), shapes(), RECIPE, seed=0)
+    training.train_epoch()
+    linear = next(m for m in training.model.modules() if isinstance(m, nn.Linear))
+    rates = {p: group["lr"] for group in training.optimiser.param_groups for p in group["params"]}
+    widest = max(rates.values())
+    assert rates[linear.weight] == rates[linear.bias] == widest * 128 / 512
+    assert sum(rate == widest for rate in rates.values()) == len(rates) - 2
+
+
+def test_a_wide_head_on_a_small_network_learns():
+    """With the full learning rate for its 1,024 features the loss jumped to 4.3 in the first epoch."""
+    arch = Architecture((Block("conv", 16), Block("zen_xx", 24, 7, 2, inner=24), Block("conv", 1024, 1)))
+    data = load_dataset("digits")
+    report = fit(build_network(arch, data, seed=0), data, Recipe(epochs=4), seed=0)
+    assert report.curve[0].train_loss < 2.6
+    assert report.top1 > 0.8
 
 
 def test_a_batch_larger_than_the_data_is_one_step():
