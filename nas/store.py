@@ -152,9 +152,9 @@ class RunStore:
         query = sa.select(_candidate).where(_candidate.c.id == candidate_id)
         with _reading(self.path):
             row = self._connection.execute(query).mappings().first()
-        if row is None:
-            raise RunFileError(f"run {self.path}: no candidate {candidate_id}")
-        return _result(row)
+            if row is not None:
+                return _result(row)
+        raise RunFileError(f"run {self.path}: no candidate {candidate_id}")
 
     def table(self, *, scored_only: bool = True) -> list[dict[str, Any]]:
         """Rows without the designs: id, parent, digest, outcome, reason, metrics."""
@@ -205,7 +205,7 @@ class RunStore:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (DatabaseError, json.JSONDecodeError) as error:
+    except (DatabaseError, ValueError, TypeError, RecursionError) as error:
         raise RunFileError(f"run {path}: cannot be read ({_reason(error)}); it is damaged or not a run file") from None
 
 

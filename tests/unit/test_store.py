@@ -288,6 +288,46 @@ def test_a_folder_of_a_killed_writer_is_read_without_writing(filled):
         assert len(list(store.results())) == 7
 
 
+DAMAGES = (
+    "UPDATE fact SET value = CAST(x'ff22fe' AS TEXT)",
+    "UPDATE event SET payload = CAST(x'22ff22' AS TEXT)",
+    "UPDATE event SET payload = '5'",
+    "UPDATE candidate SET arch = CAST(x'7bff7d' AS TEXT)",
+    "UPDATE candidate SET arch = '[]'",
+    """UPDATE candidate SET arch = '{"version": 1, "blocks": [{"kind": "conv"}]}'""",
+    "UPDATE candidate SET reason = CAST(x'ff' AS TEXT), outcome = CAST(x'ff' AS TEXT)",
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_values_are_one_line(filled, damage):
+    with RunStore.open(filled, writable=True) as store:
+        store.record("measured", {"id": 1})
+    connection = sqlite3.connect(filled)
+    with connection:
+        connection.execute(damage)
+    connection.close()
+
+    def read_all():
+        with RunStore.open(filled) as store:
+            store.fact("config")
+            store.outcomes()
+            store.table(scored_only=False)
+            store.events()
+            for i in range(7):
+                store.result(i)
+
+    def read_results():
+        with RunStore.open(filled) as store:
+            list(store.results())
+            store.events()
+
+    for read in (read_all, read_results):
+        with pytest.raises(RunFileError, match="damaged or not a run file") as caught:
+            read()
+        assert one_line(caught, "cannot be read")
+
+
 def test_facts_are_json(filled):
     connection = sqlite3.connect(filled)
     ((value,),) = connection.execute("SELECT value FROM fact WHERE name = 'config'").fetchall()
