@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from nas.records import Constraint
+from nas.train.recipe import Recipe
 from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
 
 Milliseconds = Annotated[float, BeforeValidator(parse_latency_ms), PlainSerializer(lambda v: f"{v!r}ms")]
@@ -59,7 +61,7 @@ class LatencySettings(_Strict):
     """How the device's latency table is made when none is cached, and how sure a prediction must be."""
 
     profile: Seconds = 60.0
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    confidence: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
 
 
 class FinalistSettings(_Strict):
@@ -84,6 +86,12 @@ class EngineSettings(_Strict):
     address: str | None = None
 
 
+def _known_recipe(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of ``nas.train.recipe.Recipe``, whole numbers as such; only what was given is kept."""
+    recipe = Recipe.from_dict(settings).to_dict()
+    return {name: recipe[name] for name in settings}
+
+
 class Config(_Strict):
     """Everything that a run depends on."""
 
@@ -95,13 +103,13 @@ class Config(_Strict):
     search: SearchSettings = SearchSettings()
     latency: LatencySettings = LatencySettings()
     finalists: FinalistSettings = FinalistSettings()
-    recipe: dict[str, Any] = {}
+    recipe: Annotated[dict[str, Any], AfterValidator(_known_recipe)] = {}
     guard: GuardSettings = GuardSettings()
     engine: EngineSettings = EngineSettings()
     train: bool = True
     train_device: str = "cpu"
-    train_threads: Positive = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    train_threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
@@ -115,12 +123,12 @@ class Config(_Strict):
     def from_yaml(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Self:
         """Read a YAML file, with ``overrides`` (nested) on top; raises InvalidConfig."""
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = read_yaml(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InvalidConfig(f"config {path}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidConfig(f"config {path}: cannot be read ({error})") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             place = f", line {mark.line + 1} column {mark.column + 1}" if mark else ""
             raise InvalidConfig(f"config {path}{place}: not YAML ({_problem(error)})") from None
@@ -133,8 +141,24 @@ class Config(_Strict):
         return self.model_dump(mode="json")
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, with the numbers of YAML 1.2: ``5e-4`` is one, not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(text: str) -> Any:
+    """Plain data from YAML; ``5e-4`` is a number. Raises yaml.YAMLError, ValueError or RecursionError."""
+    return yaml.load(text, _Loader)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,8 +176,8 @@ def parse_setting(text: str) -> dict[str, Any]:
     if not equals or not path.strip():
         raise InvalidConfig(f"--set {text!r}: expected name=value, for example search.evaluations=5000")
     try:
-        setting: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+        setting: Any = read_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
         setting = value
     for name in reversed(path.strip().split(".")):
         setting = {name: setting}
@@ -170,6 +194,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return f"unknown setting {name!r}; {hint}"
     message = str(first["msg"]).removeprefix("Value error, ")
+    if message.startswith(f"{name}."):  # of a recipe: it names the setting itself
+        return message
     return f"{name}={first.get('input')!r}: {message}"
 
 

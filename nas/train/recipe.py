@@ -20,7 +20,8 @@ class Recipe:
     Attributes:
         epochs: passes over the training images.
         batch_size: images per step; the last, smaller batch of an epoch is dropped unless it is the only one.
-        learning_rate: peak, reached after the warm-up; it falls to 0 along a half cosine.
+        learning_rate: peak, reached after the warm-up; it falls to 0 along a half cosine. A linear layer that reads
+            n > 128 features takes 128 / n of it.
         momentum: of Nesterov's SGD.
         weight_decay: on weights of convolutions and linear layers; never on norms and biases.
         warmup_epochs: linear rise of the learning rate, at most half of the training.
@@ -62,11 +63,13 @@ class Recipe:
         for name, value in data.items():
             if name not in types:
                 raise InvalidRecipe(f"recipe.{name}: unknown setting, expected one of {', '.join(types)}")
-            if type(value).__name__ not in (("int", "float") if types[name] == "float" else (types[name],)):
+            if type(value).__name__ not in _ACCEPTED[types[name]] or (types[name] == "int" and value != value // 1):
                 raise InvalidRecipe(f"recipe.{name}={value!r}, expected a value of type {types[name]}")
-        return cls(**data)
+        whole: dict[str, Any] = {name: int(value) for name, value in data.items() if types[name] == "int"}
+        return cls(**{**data, **whole})
 
 
+_ACCEPTED = {"int": ("int", "float"), "float": ("int", "float"), "str": ("str",), "bool": ("bool",)}  # 1e1 epochs
 _INFINITY = float("inf")
 _RANGES = (  # name, at least, below
     ("epochs", 1, _INFINITY),

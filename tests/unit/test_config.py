@@ -68,6 +68,12 @@ def test_limits_become_constraints_by_metric():
         ({"search": {"algorithm": "evolutoin"}}, ["search.algorithm", "evolution"]),
         ({"engine": {"workers": 0}}, ["engine.workers=0"]),
         ({"latency": {"confidence": 1.0}}, ["latency.confidence=1.0"]),
+        ({"latency": {"confidence": 0.995}}, ["latency.confidence=0.995"]),
+        ({"seed": 2**63}, [f"seed={2**63}"]),
+        ({"recipe": {"learnin_rate": 1}}, ["recipe.learnin_rate: unknown setting"]),
+        ({"recipe": {"epochs": 0}}, ["recipe.epochs=0"]),
+        ({"recipe": {"epochs": "many"}}, ["recipe.epochs='many'"]),
+        ({"recipe": 5}, ["recipe=5"]),
         ({"search": {"seconds": "2 parsecs"}}, ["search.seconds", "5min"]),
         ([], ["config"]),
         (None, ["config"]),
@@ -85,6 +91,11 @@ def test_yaml_is_read_with_overrides_on_top(tmp_path):
     assert (config.constraints.latency, config.constraints.params, config.seed) == (3.0, 1e6, 4)
     path.write_text("")
     assert Config.from_yaml(path) == Config()
+    path.write_text("recipe: {weight_decay: 5e-4, epochs: 1e1, learning_rate: +1.E-1}\nsearch: {evaluations: 1e3}\n")
+    config = Config.from_yaml(path)
+    assert config.recipe == {"weight_decay": 5e-4, "epochs": 10, "learning_rate": 0.1}
+    assert type(config.recipe["epochs"]) is int
+    assert config.search.evaluations == 1000
 
 
 @pytest.mark.parametrize(
@@ -97,6 +108,8 @@ def test_yaml_is_read_with_overrides_on_top(tmp_path):
         ("data: !!python/object/apply:os.getcwd []", ["c.yaml"]),
         (b"\xff\xfe\x00", ["cannot be read"]),
         ("x: \x07", ["c.yaml"]),
+        ("x: 2024-99-99", ["c.yaml", "not YAML"]),
+        ("[" * 100_000, ["c.yaml", "not YAML"]),
     ],
 )
 def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, parts):
@@ -124,6 +137,10 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path, name):
         ("data=a=b", {"data": "a=b"}),
         ("data=[unclosed", {"data": "[unclosed"}),
         ("recipe.nesterov=true", {"recipe": {"nesterov": True}}),
+        ("recipe.weight_decay=1e-4", {"recipe": {"weight_decay": 1e-4}}),
+        ("search.evaluations=1e3", {"search": {"evaluations": 1000.0}}),
+        ("data=1e4.npz", {"data": "1e4.npz"}),
+        ("data=2024-99-99", {"data": "2024-99-99"}),
     ],
 )
 def test_settings_of_the_command_line(text, expected):

@@ -12,6 +12,7 @@ from nas.train.augment import choose_augment, cutout, flip, shift
 from nas.train.ema import WeightAverage
 from nas.train.recipe import AUGMENTATIONS, InvalidRecipe, Recipe
 from nas.train.schedule import learning_rate_at, warmup_steps
+from nas.train.torch_device import InvalidTorchDevice, check_torch_device
 
 
 def generator(seed=0):
@@ -43,11 +44,48 @@ def test_settings_out_of_range_are_refused(setting, words):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [({"epoch": 3}, "unknown setting"), ({"epochs": "3"}, "type int"), ({"epochs": True}, "type int")],
+    [
+        ({"epoch": 3}, "unknown setting"),
+        ({"epochs": "3"}, "type int"),
+        ({"epochs": True}, "type int"),
+        ({"epochs": 1.5}, "type int"),
+        ({"epochs": math.inf}, "type int"),
+        ({"epochs": math.nan}, "type int"),
+        ({"learning_rate": True}, "type float"),
+        ({"augment": 5}, "type str"),
+    ],
 )
 def test_unknown_and_ill_typed_settings_are_refused(data, words):
     with pytest.raises(InvalidRecipe, match=words):
         Recipe.from_dict(data)
+
+
+def test_whole_numbers_may_come_as_floats():
+    recipe = Recipe.from_dict({"epochs": 1e1, "learning_rate": 1})
+    assert (recipe.epochs, type(recipe.epochs), recipe.learning_rate) == (10, int, 1.0)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:99999", "mps", "cpu:0"])
+def test_a_device_that_does_not_exist_is_refused(name):
+    with pytest.raises(InvalidTorchDevice, match=r"train_device='.*', expected cpu, cuda or cuda:N"):
+        check_torch_device(name)
+
+
+@pytest.mark.parametrize(("count", "name", "words"), [
+    (0, "cuda", "finds no CUDA device here; use cpu"),
+    (2, "cuda:2", "this machine has 2, expected cuda:0 to cuda:1"),
+])  # fmt: skip
+def test_a_device_that_this_machine_does_not_have_is_refused(monkeypatch, count, name, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(InvalidTorchDevice, match=f"--device='{name}'.*{words}"):
+        check_torch_device(name, "--device")
+
+
+def test_devices_that_are_there_are_accepted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [check_torch_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
 
 
 def test_the_schedule_rises_linearly_and_falls_along_a_cosine():
