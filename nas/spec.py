@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from search_spaces.arch import Architecture, InvalidArchitecture
+from search_spaces.expand import MAX_CHANNELS, check_blocks
 from search_spaces.plainnet import read_structure
 
 _RUN_ID = re.compile(r"(?P<run>.+):(?P<id>[0-9]{1,18})")
@@ -80,6 +82,26 @@ def _read_file(path: Path) -> Spec:
         ) from None
     except RecursionError:
         raise InvalidArchitecture(f"{path}: nested too deeply; {_EXPECTED}") from None
-    if isinstance(data, dict) and isinstance(data.get("architecture"), dict):  # config.json of an export
-        return Spec(Architecture.from_dict(data["architecture"]), data.get("in_channels"), data.get("dataset"))
-    return Spec(Architecture.from_dict(data))
+    except ValueError as error:
+        raise InvalidArchitecture(f"{path}: {error}; {_EXPECTED}") from None
+    return _from_json(path, data)
+
+
+def _from_json(path: Path, data: Any) -> Spec:
+    if not isinstance(data, dict) or "architecture" not in data:
+        return Spec(_checked(path, data))
+    in_channels, dataset = data.get("in_channels"), data.get("dataset")  # config.json of an export
+    if in_channels is not None and (type(in_channels) is not int or not 1 <= in_channels <= MAX_CHANNELS):
+        raise InvalidArchitecture(f"{path}: in_channels={in_channels!r}, expected 1 to {MAX_CHANNELS}")
+    if dataset is not None and not isinstance(dataset, str):
+        raise InvalidArchitecture(f"{path}: dataset={dataset!r}, expected a text")
+    return Spec(_checked(path, data["architecture"]), in_channels, dataset)
+
+
+def _checked(path: Path, data: Any) -> Architecture:
+    try:
+        arch = Architecture.from_dict(data)
+        check_blocks(arch)
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"{path}: {error}") from None
+    return arch

@@ -27,6 +27,8 @@ from search_spaces.layers import (
 )
 
 CACHE_SIZE = 200_000  # of results per block or sub-layer
+MAX_SIDE = 8192  # of an image, in pixels
+MAX_CHANNELS, MAX_KERNEL, MAX_DEPTH, MAX_EXPANSION = 65_536, 255, 1_000, 256  # beyond every published network
 LAYERS_CACHE_SIZE = 256  # of layers themselves: many objects, read only while results are computed
 
 
@@ -236,7 +238,11 @@ class SubLayer(NamedTuple):
 
 @lru_cache(maxsize=CACHE_SIZE)
 def sub_layers(block: Block, in_shape: Shape) -> tuple[tuple[SubLayer, int], ...]:
-    """A block as (sub-layer, how many times in a row): the first one, then the equal others."""
+    """A block as (sub-layer, how many times in a row): the first one, then the equal others.
+
+    Raises: InvalidArchitecture: unknown kind, or choices that do not make a block.
+    """
+    check_block(block)
     first = SubLayer(block if block.depth == 1 else replace(block, depth=1), in_shape, True)
     if block.depth == 1:
         return ((first, 1),)
@@ -289,18 +295,36 @@ def check_block(block: Block, where: str = "block") -> None:
     """Raise InvalidArchitecture unless the block's choices make sense for its kind."""
     if block.kind not in BLOCKS:
         raise InvalidArchitecture(f"{where}.kind={block.kind!r}, expected one of {', '.join(BLOCKS)}")
-    limits = {"channels": 1, "kernel": 1, "stride": 1, "depth": 1}
-    limits["inner"] = 1 if block.kind in NEEDS_INNER else 0
-    limits["expansion"] = 1 if block.kind in NEEDS_EXPANSION else 0
-    for name, least in limits.items():
-        if getattr(block, name) < least:
+    limits = {
+        "channels": (1, MAX_CHANNELS),
+        "kernel": (1, MAX_KERNEL),
+        "stride": (1, 2),
+        "depth": (1, MAX_DEPTH),
+        "inner": (1 if block.kind in NEEDS_INNER else 0, MAX_CHANNELS),
+        "expansion": (1 if block.kind in NEEDS_EXPANSION else 0, MAX_EXPANSION),
+    }
+    for name, (least, most) in limits.items():
+        if not least <= getattr(block, name) <= most:
             raise InvalidArchitecture(
-                f"{where}.{name}={getattr(block, name)}, expected at least {least} for {block.kind}"
+                f"{where}.{name}={getattr(block, name)}, expected {least} to {most} for {block.kind}"
             )
     if block.kernel % 2 == 0:
         raise InvalidArchitecture(f"{where}.kernel={block.kernel}, expected an odd number")
-    if block.stride > 2:
-        raise InvalidArchitecture(f"{where}.stride={block.stride}, expected 1 or 2")
+
+
+def check_blocks(arch: Architecture) -> None:
+    """Raise InvalidArchitecture, naming the block, unless every block's choices make sense for its kind."""
+    for i, block in enumerate(arch.blocks):
+        check_block(block, f"blocks[{i}]")
+
+
+def check_input_shape(shape: Shape) -> None:
+    """Raise InvalidArchitecture unless (channels, height, width) are within the bounds that can be computed."""
+    channels, height, width = shape
+    if not 1 <= channels <= MAX_CHANNELS or not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise InvalidArchitecture(
+            f"input shape {shape}, expected 1 to {MAX_CHANNELS} channels and sides of 1 to {MAX_SIDE} pixels"
+        )
 
 
 def block_inputs(arch: Architecture, input_shape: Shape) -> Iterator[tuple[Block, Shape]]:
@@ -339,8 +363,6 @@ def expand(arch: Architecture, input_shape: Shape, num_classes: int | None = Non
 
 
 def _checked_inputs(arch: Architecture, input_shape: Shape) -> Iterator[tuple[Block, Shape]]:
-    if min(input_shape) < 1:
-        raise InvalidArchitecture(f"input shape {input_shape}, expected (channels, height, width) of at least 1 each")
-    for i, block in enumerate(arch.blocks):
-        check_block(block, f"blocks[{i}]")
+    check_input_shape(input_shape)
+    check_blocks(arch)
     return block_inputs(arch, input_shape)

@@ -14,6 +14,7 @@ from nas.cli.options import (
     print_facts,
     print_json,
     quiet_option,
+    seed_option,
 )
 
 
@@ -22,7 +23,7 @@ from nas.cli.options import (
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--batch", default="1", show_default=True, help="Images per call of the ONNX file, or `any`.")
 @click.option("--data", help="Dataset that SOURCE will be trained on, when it is not trained yet.")
-@click.option("--seed", default=0, show_default=True, help="Of the initial weights, when SOURCE is not trained.")
+@seed_option("Of the initial weights, when SOURCE is not trained.")
 @json_option
 def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_json: bool) -> None:
     """Write ONNX, safetensors, config.json, a stand-alone network.py and a model card; ONNX is checked against torch.

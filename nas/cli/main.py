@@ -93,6 +93,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"netwright: {place}{error.strerror or error}", err=True)
+        code = USAGE
     sys.exit(code if isinstance(code, int) else 0)
 
 

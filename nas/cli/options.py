@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from search_spaces.expand import MAX_CHANNELS, MAX_SIDE, check_input_shape
+
+MAX_CLASSES = 1_000_000
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -21,6 +24,12 @@ device_option = click.option(
     help="RUNTIME[:threads=N,batch=N], for example torch:threads=2.",
 )
 run_argument = click.argument("run", type=click.Path(path_type=Path))
+SEEDS = click.IntRange(0, 2**63 - 1)  # what NumPy, PyTorch and a 63-bit column take
+
+
+def seed_option(what: str) -> Callable[[F], F]:
+    """--seed, of what its help says."""
+    return click.option("--seed", type=SEEDS, default=0, show_default=True, help=what)
 
 
 def limit_options(command: F) -> F:
@@ -38,9 +47,13 @@ def limit_options(command: F) -> F:
 
 def task_options(command: F) -> F:
     """--data, or --resolution, --classes and --in-channels, for commands that need only shapes."""
-    command = click.option("--in-channels", type=click.IntRange(1), help="Channels of the images.")(command)
-    command = click.option("--classes", type=click.IntRange(1), help="Number of classes.")(command)
-    command = click.option("--resolution", type=click.IntRange(1), help="Side of the square images in pixels.")(command)
+    command = click.option("--in-channels", type=click.IntRange(1, MAX_CHANNELS), help="Channels of the images.")(
+        command
+    )
+    command = click.option("--classes", type=click.IntRange(1, MAX_CLASSES), help="Number of classes.")(command)
+    command = click.option(
+        "--resolution", type=click.IntRange(1, MAX_SIDE), help="Side of the square images in pixels."
+    )(command)
     return click.option("--data", help="Take shapes and classes from this dataset.")(command)
 
 
@@ -58,7 +71,9 @@ def shapes(
         raise click.UsageError("which images? give --data, or --resolution (and --classes, --in-channels)")
     shape, known_classes = found or ((3, 32, 32), 10)
     side = (resolution, resolution) if resolution else shape[1:]
-    return (in_channels or shape[0], side[0], side[1]), classes or known_classes
+    images = (in_channels or shape[0], side[0], side[1])
+    check_input_shape(images)
+    return images, classes or known_classes
 
 
 def print_json(data: Any) -> None:

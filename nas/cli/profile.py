@@ -11,6 +11,7 @@ from nas.cli.options import (
     print_facts,
     print_json,
     quiet_option,
+    seed_option,
     shapes,
     task_options,
 )
@@ -24,7 +25,7 @@ from nas.cli.options import (
 @click.option(
     "--confidence", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.99), help="Of the upper bound."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the choice of what to measure.")
+@seed_option("Of the choice of what to measure.")
 @json_option
 @quiet_option
 def profile(  # noqa: PLR0913 - the options

@@ -84,7 +84,11 @@ def report(run: Path, out: Path | None) -> None:
     from nas.run import REPORT, Run
 
     with Run.open(run) as opened:
-        click.echo(write_report(opened, out or opened.directory / REPORT))
+        path = out or opened.directory / REPORT
+        try:
+            click.echo(write_report(opened, path))
+        except OSError as error:
+            raise click.BadParameter(f"{path}: cannot be written ({error.strerror})", param_hint="--out") from None
 
 
 def _rows(table: Any) -> list[dict[str, Any]]:

@@ -6,14 +6,14 @@ import time
 
 import click
 
-from nas.cli.options import json_option, print_facts, print_json, shapes, task_options
+from nas.cli.options import json_option, print_facts, print_json, seed_option, shapes, task_options
 
 
 @click.command()
 @click.argument("spec")
 @task_options
 @click.option("--score", "scores", multiple=True, help="Further score: zen-mc, or package.module:function. Repeatable.")
-@click.option("--seed", default=0, show_default=True, help="Of scores that draw random numbers.")
+@seed_option("Of scores that draw random numbers.")
 @json_option
 def score(  # noqa: PLR0913 - the options
     spec: str,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nas.cli.options import (
+    SEEDS,
     json_option,
     limit_options,
     narrator,
@@ -27,7 +28,7 @@ from nas.cli.options import (
 @click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
 @click.option("--seconds", help="Stop the search after this time, for example 5min.")
 @click.option("--epochs", type=click.IntRange(1), help="Of the winner's training.")
-@click.option("--seed", type=click.IntRange(0), help="Of everything random.")
+@click.option("--seed", type=SEEDS, help="Of everything random.")
 @click.option("--engine", type=click.Choice(["auto", "serial", "ray"]), help="Where the work runs.")
 @click.option("--workers", type=click.IntRange(1), help="Ray workers; one per CPU by default.")
 @click.option("--address", help="Of a running Ray cluster.")

@@ -15,6 +15,7 @@ from nas.cli.options import (
     print_json,
     print_table,
     quiet_option,
+    seed_option,
     shapes,
     task_options,
 )
@@ -46,7 +47,7 @@ def list_spaces(as_json: bool) -> None:
 @space.command("show")
 @click.argument("name")
 @click.option("--samples", default=3, show_default=True, type=click.IntRange(0), help="Random members to print.")
-@click.option("--seed", default=0, show_default=True)
+@seed_option("Of the random members.")
 @json_option
 def show(name: str, samples: int, seed: int, as_json: bool) -> None:
     """The choices of a space and a few random members."""
@@ -81,7 +82,7 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
 @limit_options
 @device_option
 @click.option("--samples", default=2000, show_default=True, type=click.IntRange(10), help="Random members to look at.")
-@click.option("--seed", default=0, show_default=True)
+@seed_option("Of the random members.")
 @json_option
 @quiet_option
 def check(  # noqa: PLR0913 - the options

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nas.cli.options import json_option, narrator, print_facts, print_json, quiet_option
+from nas.cli.options import json_option, narrator, print_facts, print_json, quiet_option, seed_option
 
 
 @click.command()
@@ -17,9 +17,9 @@ from nas.cli.options import json_option, narrator, print_facts, print_json, quie
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the trained network.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Recipe setting, e.g. learning_rate=0.05.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads.")
+@seed_option("Of initial weights, batch order and augmentation.")
 @json_option
 @quiet_option
 def train(  # noqa: PLR0913 - the options
@@ -40,6 +40,7 @@ def train(  # noqa: PLR0913 - the options
     """
     from nas.config import InvalidConfig, merge, parse_setting
     from nas.export.card import CardFacts
+    from nas.export.place import prepare_place
     from nas.export.pretrained import save_pretrained
     from nas.spec import load_spec
     from nas.train.data import load_dataset
@@ -48,7 +49,9 @@ def train(  # noqa: PLR0913 - the options
     from nas.train.finalists import threads as with_threads
     from nas.train.fit import EpochReport, fit
     from nas.train.recipe import Recipe
+    from nas.train.torch_device import check_torch_device
 
+    check_torch_device(device, "train: --device")
     found = load_spec(spec)
     if (source := data or found.data) is None:
         raise InvalidConfig("train: which images? give --data, for example --data digits")
@@ -57,9 +60,9 @@ def train(  # noqa: PLR0913 - the options
     for text in settings:
         values = merge(values, parse_setting(text))
     recipe = Recipe.from_dict(values)
+    prepare_place(out)
     network = build_network(found.arch, dataset, seed=seed)
     checkpoint = out.with_name(f".{out.name}.checkpoint.pt")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with narrator(quiet) as teller, with_threads(threads):
 
         def on_epoch(report: EpochReport) -> None:
@@ -70,7 +73,7 @@ def train(  # noqa: PLR0913 - the options
             )
 
         report = fit(network, dataset, recipe, seed=seed, device=device, checkpoint=checkpoint, on_epoch=on_epoch)
-    test = evaluate_test(network, dataset, device=device)
+        test = evaluate_test(network, dataset, device=device)
     last = report.curve[-1]
     metrics = {
         "validation": Evaluation(last.validation_top1, last.validation_loss, len(dataset.validation)),

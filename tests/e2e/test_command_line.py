@@ -19,6 +19,7 @@ from search_spaces.plainnet import write_structure
 
 HEAVY = ("torch", "ray", "onnx", "onnxruntime", "sklearn", "pandas", "sqlalchemy", "scipy", "pydantic")
 STRUCTURE = "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,2,8,1)SuperConvK1BNRELU(16,32,1,1)"
+ONE = STRUCTURE.replace("(3", "(1")
 QUICK = ("--no-train", "--macs", "500k", "--evaluations", "60", "--engine", "serial")
 
 USER = """
@@ -203,6 +204,23 @@ WRONG = {
     "out cannot be made": (["search", *QUICK, "--out", "/proc/nowhere"], 2, ["cannot be written"]),
     "zero evaluations": (["search", "--evaluations", "0"], 2, ["evaluations"]),
     "no space to show": (["space", "show", "zon"], 2, ["did you mean"]),
+    "report to nowhere": (["report", "run", "--out", "/proc/x.html"], 2, ["/proc/x.html: cannot be written"]),
+    "negative seed": (["space", "show", "zen", "--seed", "-1"], 2, ["--seed", "-1"]),
+    "negative seed of a profile": (["profile", "--resolution", "8", "--seed", "-1"], 2, ["--seed", "-1"]),
+    "large seed": (["export", STRUCTURE, "--data", "digits", "--out", "x", "--seed", "9" * 23], 2, ["--seed", "999"]),
+    "large seed of a search": (["search", "--seed", "9" * 23], 2, ["--seed"]),
+    "large seed in a setting": (["search", "--set", f"seed={'9' * 23}"], 2, ["seed=999"]),
+    "large resolution": (["score", STRUCTURE, "--resolution", "99999999"], 2, ["--resolution", "8192"]),
+    "many channels": (["score", STRUCTURE, "--resolution", "8", "--in-channels", "9999999"], 2, ["--in-channels"]),
+    "many input channels": (["score", STRUCTURE.replace("(3", "(999999"), "--resolution", "8"], 2, ["(999999, 8, 8)"]),
+    "deep": (["score", STRUCTURE.replace("1)Super", "999999)Super", 1), "--resolution", "8"], 2, ["depth=999999"]),
+    "no CUDA": (["search", "--set", "train_device=cuda:4096"], 2, ["train_device='cuda:4096'"]),
+    "no training device": (["search", "--set", "train_device=gpu"], 2, ["train_device='gpu'", "cpu, cuda or cuda:N"]),
+    "train on nothing": (["train", ONE, "--data", "digits", "--out", "x", "--device", "gpu"], 2, ["--device='gpu'"]),
+    "train into nothing": (["train", ONE, "--data", "digits", "--out", "/proc/x/y"], 2, ["/proc/x/y: cannot be"]),
+    "train over other files": (["train", ONE, "--data", "digits", "--out", "."], 2, ["current folder"]),
+    "export over other files": (["export", ONE, "--data", "digits", "--out", "run"], 2, ["holds other files"]),
+    "recipe of a search": (["search", "--set", "recipe.epochs=1.5"], 2, ["recipe.epochs=1.5"]),
     "no model": (["verify", "nothing.onnx", "--latency", "2ms"], 2, ["nothing.onnx"]),
 }  # fmt: skip
 
@@ -212,6 +230,37 @@ WRONG = {
 def test_wrong_input_is_one_line_with_the_fix(server, place, args, code, parts):
     out = [] if args[0] != "search" or "--out" in args else ["--out", f"wrong{abs(hash(tuple(args)))}"]
     assert refused(server.run(*args, *out, cwd=place), code, *parts)
+
+
+def test_numbers_may_be_written_with_an_exponent(server, place):
+    settings = ("--set", "search.evaluations=3e1", "--set", "recipe.weight_decay=1e-4", "--set", "recipe.epochs=1e1")
+    ended = server.run("search", *QUICK[:-4], "--engine", "serial", *settings, "--json", "--out", "exp", cwd=place)
+    assert ended.code == 0, ended.err
+    assert server.run("status", "exp", "--json", cwd=place).json()["candidates"] == 30
+
+
+def test_an_occupied_place_is_refused_before_the_training(server, place):
+    (place / "taken").mkdir()
+    (place / "taken" / "config.json").write_text('{"model_type": "bert"}')
+    (place / "taken" / "thesis.tex").write_text("years of work")
+    for command in (["train", ONE, "--epochs", "99999"], ["export", ONE]):
+        ended = server.run(*command, "--data", "digits", "--out", "taken", cwd=place)
+        assert refused(ended, 2, "taken: holds other files")
+    assert sorted(path.name for path in (place / "taken").iterdir()) == ["config.json", "thesis.tex"]
+    assert not list(place.glob(".taken*"))
+
+
+def test_a_training_and_its_export(server, place):
+    train = ("train", ONE, "--data", "digits", "--epochs", "1", "--set", "weight_decay=1e-4", "--out", "deep/trained")
+    first = server.run(*train, "--json", "-q", cwd=place).json()
+    assert server.run(*train, "--json", "-q", cwd=place).json()["test_top1"] == first["test_top1"]  # replaces its own
+    assert [path.name for path in (place / "deep").iterdir()] == ["trained"]
+    config = json.loads((place / "deep" / "trained" / "config.json").read_text())
+    (place / "damaged").mkdir()
+    for name, value, words in (("input_shape", [8, 8], "input_shape=[8, 8]"), ("dataset", 5, "dataset=5")):
+        (place / "damaged" / "config.json").write_text(json.dumps(config | {name: value}))
+        assert refused(server.run("export", "damaged", "--out", "x", cwd=place), 2, words)
+    assert refused(server.run("score", "damaged", "--resolution", "8", cwd=place), 2, "dataset=5")
 
 
 def test_an_impossible_budget_names_the_tightest_one(server, place):

@@ -12,6 +12,13 @@ from search_spaces.plainnet import write_structure
 ARCH = Architecture((Block("conv", 8), Block("zen_bl", 16, 5, 2, 2, inner=8), Block("conv", 32, kernel=1)))
 
 
+def config(**change):
+    """The text of an export's config.json with one thing changed."""
+    block = {"kind": "conv", "channels": 8} | {k: v for k, v in change.items() if k not in ("in_channels", "dataset")}
+    data = {"architecture": {"version": 1, "blocks": [block]}, "in_channels": 1, "dataset": "digits"}
+    return json.dumps(data | {k: v for k, v in change.items() if k in data})
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -61,6 +68,14 @@ def test_a_candidate_of_a_run(place):
         ("version.json", '{"version": 2, "blocks": []}'),
         ("unknown.json", '{"version": 1, "blocks": [{"kind": "conv", "channels": 8, "colour": "red"}]}'),
         ("binary.json", b"\xff\xfe\x00"),
+        ("channels.json", config(in_channels="x")),
+        ("many.json", config(in_channels=10**9)),
+        ("dataset.json", config(dataset=5)),
+        ("architecture.json", '{"architecture": 5}'),
+        ("kernel.json", config(kernel=1_000_000_001)),
+        ("depth.json", config(depth=10**12)),
+        ("width.json", config(channels=10**400)),
+        ("digits.json", "9" * 5000),
         ("structure.txt", "SuperConvK3BNRELU(3,8,1)"),
         ("deep.json", "[" * 100_000),
     ],
@@ -70,6 +85,7 @@ def test_a_file_that_holds_no_architecture_is_one_line(place, name, content):
     with pytest.raises(InvalidArchitecture) as caught:
         load_spec(name)
     assert len(str(caught.value).splitlines()) == 1
+    assert name in str(caught.value) or "column 1" in str(caught.value)
 
 
 @pytest.mark.parametrize(
