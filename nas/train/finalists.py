@@ -41,6 +41,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     storage_dir: Path,
     engine: Engine = "auto",
     address: str | None = None,
+    workers: int | None = None,
     device: str = "cpu",
     drop: bool = True,
     grace_steps: int = GRACE_STEPS,
@@ -61,6 +62,7 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
         storage_dir: for checkpoints; on a cluster a folder that all nodes see.
         engine: "auto" takes Ray when the estimated work exceeds 20 s and there are two cores or an address.
         address: of a Ray cluster; None starts a private one.
+        workers: most trainings side by side under Ray; None takes the CPUs there are.
         device: "cpu" or "cuda"; under Ray each training takes one CPU and, on CUDA, one GPU.
         drop: False trains everyone to the end, to compare them on equal terms.
         grace_steps: no candidate falls out before so many steps of training.
@@ -78,27 +80,29 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
     race = replace(race, on_result=on_result or race.on_result, on_epoch=on_epoch or race.on_epoch)
     check_race(race)
     if engine == "auto":
-        engine = choose_engine(race, dataset, address)
+        engine = choose_engine(race, dataset, address, workers)
         try:
-            return _train(engine, race, dataset, address)
+            return _train(engine, race, dataset, address, workers)
         except RayUnavailable as error:
             _LOG.warning("finalists: %s; training serially", error)
             engine = "serial"
-    return _train(engine, race, dataset, address)
+    return _train(engine, race, dataset, address, workers)
 
 
-def _train(engine: Engine, race: Race, dataset: Dataset, address: str | None) -> list[FinalistResult]:
+def _train(
+    engine: Engine, race: Race, dataset: Dataset, address: str | None, workers: int | None
+) -> list[FinalistResult]:
     if engine == "serial":
         return _train_serially(race, dataset)
     from nas.train.finalists_ray import train_with_ray  # loads ray
 
-    return train_with_ray(race, address)
+    return train_with_ray(race, address, workers)
 
 
-def choose_engine(race: Race, dataset: Dataset, address: str | None) -> Engine:
-    """Serial for short work or a single core, else Ray; says so in one log line."""
+def choose_engine(race: Race, dataset: Dataset, address: str | None, workers: int | None = None) -> Engine:
+    """Serial for short work or a single core or worker, else Ray; says so in one log line."""
     seconds = estimate_seconds(race, dataset)
-    cores = available_cpus()
+    cores = workers or available_cpus()
     engine: Engine = "serial" if address is None and (seconds < SERIAL_BELOW_SECONDS or cores == 1) else "ray"
     _LOG.info(
         "finalists: %d candidates, about %.0f s of training on one core, %d core(s): engine %s",

@@ -39,9 +39,16 @@ _CHECKPOINT = "training.pt"
 _NAME = "tune"
 
 
-def train_with_ray(race: Race, address: str | None) -> list[FinalistResult]:
-    """Run or resume the race on Ray; raises RayUnavailable."""
-    with start_ray(address), _listening(race):
+def train_with_ray(race: Race, address: str | None, workers: int | None = None) -> list[FinalistResult]:
+    """Run or resume the race on Ray.
+
+    Args:
+        race: who runs, and by which rule.
+        address: of a cluster; None starts a private one, or joins the session that runs already.
+        workers: most trainings side by side; None takes the CPUs there are.
+    Raises: RayUnavailable.
+    """
+    with start_ray(address, workers) as cpus, _running(race, min(workers or cpus, cpus)):
         grid = _tuner(race).fit()
     results = {}
     for outcome in grid:
@@ -112,6 +119,10 @@ def _id(trial: Trial) -> int:
     return int(trial.config["entrant"]["id"])
 
 
+def _has_begun(trial: Trial) -> bool:
+    return bool((trial.last_result or {}).get("curve"))
+
+
 def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
@@ -124,8 +135,8 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
         self.halving = halving
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Let a restored trial wait like a paused one; Tune would start it at once, even behind a rung it lost."""
-        if trial.status == Trial.PENDING and (trial.last_result or {}).get("curve"):
+        """Let every trial wait until it is chosen; Tune would start all, whatever their number or their fate."""
+        if trial.status == Trial.PENDING:
             trial.set_status(Trial.PAUSED)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -136,17 +147,17 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """A new trial if there is one, else one that has waited long enough; stops those that fell out."""
         trials = tune_controller.get_trials()
-        for trial in trials:
-            if trial.status == Trial.PENDING:
-                return trial
-        for trial in trials:
-            if trial.status == Trial.PAUSED:
-                verdict = self._verdict(tune_controller, trial, trial.last_result)
-                if verdict == "continue":
-                    return trial
-                if verdict == "stop":
-                    tune_controller.stop_trial(trial)
-        return None
+        waiting = sorted((trial for trial in trials if trial.status == Trial.PAUSED), key=_has_begun)
+        verdicts = [self._verdict(tune_controller, trial, trial.last_result or {}) for trial in waiting]
+        for trial, verdict in zip(waiting, verdicts, strict=True):
+            if verdict == "stop":
+                tune_controller.stop_trial(trial)
+        starting = [trial for trial in trials if trial.status == Trial.PENDING]
+        going_on = [trial for trial, verdict in zip(waiting, verdicts, strict=True) if verdict == "continue"]
+        room = _most.get() - len(starting) - sum(trial.status == Trial.RUNNING for trial in trials)
+        if room > 0 and going_on:
+            return going_on[0]
+        return starting[0] if starting else None  # Tune then looks for a worker that became free
 
     def _verdict(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         results = {other: other.last_result or {} for other in tune_controller.get_trials()} | {trial: result}
@@ -159,15 +170,17 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
 
 
 _race: ContextVar[Race | None] = ContextVar("race", default=None)
+_most: ContextVar[int] = ContextVar("most", default=1)
 
 
 @contextmanager
-def _listening(race: Race) -> Iterator[None]:
-    """Make the race known to ``_Forward``; Tune pickles its callbacks, so they cannot hold the listeners.
+def _running(race: Race, most: int) -> Iterator[None]:
+    """Make the race and the number of trainings side by side known to ``_Forward`` and ``CertainHalving``.
 
+    Tune pickles both and brings them back with a restored race, so they cannot hold listeners nor what may change.
     Tune's own log is silenced: what breaks comes back as a ``failure``.
     """
-    token = _race.set(race)
+    token, most_token = _race.set(race), _most.set(most)
     log = logging.getLogger("ray.tune")
     level = log.level
     log.setLevel(logging.CRITICAL)
@@ -176,6 +189,7 @@ def _listening(race: Race) -> Iterator[None]:
     finally:
         log.setLevel(level)
         _race.reset(token)
+        _most.reset(most_token)
 
 
 class _Forward(tune.Callback):  # type: ignore[misc]

@@ -38,10 +38,11 @@ class FinalistResult:
     Attributes:
         id: the candidate's.
         curve: one report per trained epoch.
-        top1: validation accuracy after its last epoch, 0..1; None when it failed before the first.
+        top1: validation accuracy after its last epoch, 0..1; None when it failed: what it reached before it broke
+            stands in the curve, and is no result.
         epochs: trained.
         stopped_early: it fell out at a rung, or failed.
-        failure: why the training broke; None otherwise.
+        failure: why the training broke or diverged; None otherwise.
     """
 
     id: int
@@ -64,8 +65,8 @@ class Race:
 
     def result(self, entrant_id: int, curve: Sequence[EpochReport], failure: str | None) -> FinalistResult:
         """The outcome of one entrant."""
-        top1 = curve[-1].validation_top1 if curve else None
-        early = len(curve) < self.halving.max_epochs
+        top1 = curve[-1].validation_top1 if curve and failure is None else None
+        early = len(curve) < self.halving.max_epochs or failure is not None
         return FinalistResult(entrant_id, tuple(curve), top1, len(curve), early, failure)
 
 

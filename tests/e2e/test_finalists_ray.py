@@ -54,6 +54,37 @@ def test_ray_and_the_serial_engine_give_equal_curves_and_survivors(tmp_path, cap
     assert capfd.readouterr().out == ""
 
 
+SLOWLY = """
+import time
+from pathlib import Path
+import torch
+from nas.train.fit import Training
+train_epoch = Training.train_epoch
+
+def noted(self):
+    began = time.time()
+    report = train_epoch(self)
+    time.sleep(0.3)
+    with Path({log!r}).open("a") as file:
+        print(began, time.time(), file=file)
+    return report
+
+Training.train_epoch = noted
+"""
+
+
+def test_no_more_train_side_by_side_than_asked_for(tmp_path, monkeypatch):
+    log = tmp_path / "epochs"
+    (tmp_path / "sitecustomize.py").write_text(SLOWLY.format(log=str(log)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with start_ray(workers=2):
+        results = run(tmp_path / "ray", "ray", workers=1)
+    assert results == run(tmp_path / "serial", "serial")
+    spans = [tuple(map(float, line.split())) for line in log.read_text().splitlines()]
+    assert len(spans) == sum(result.epochs for result in results)
+    assert max(sum(a <= began < b for a, b in spans) for began, _ in spans) == 1
+
+
 KILLED = """
 import sys
 sys.path.insert(0, {tests!r})

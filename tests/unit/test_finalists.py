@@ -11,7 +11,7 @@ from nas.train.checkpoint import InvalidCheckpoint
 from nas.train.data import InvalidDataset, load_dataset
 from nas.train.entrant import Entrant, build_network
 from nas.train.finalists import train_finalists
-from nas.train.fit import Training
+from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Halving
 from nas.train.race import InvalidRace
 from nas.train.recipe import InvalidRecipe, Recipe
@@ -124,6 +124,37 @@ def test_a_diverged_candidate_is_reported_and_the_others_go_on(tmp_path, monkeyp
     assert sorted(r.epochs for r in results.values()) == [0, 1, 3, 3]
 
 
+def test_what_a_training_reached_before_it_diverged_is_no_result(tmp_path, monkeypatch):
+    train_epoch = Training.train_epoch
+
+    def breaking(self):
+        if self.epoch == 2 and self.model.arch == candidates()[1].arch:
+            raise TrainingDiverged("epoch 3: the training loss is nan")
+        return train_epoch(self)
+
+    monkeypatch.setattr(Training, "train_epoch", breaking)
+    result = {r.id: r for r in run(tmp_path, grace_steps=10_000)}[7]
+    assert len(result.curve) == 2
+    assert (result.epochs, result.top1, result.stopped_early) == (2, None, True)
+    assert result.failure == "epoch 3: the training loss is nan"
+
+
+def test_a_candidate_whose_worker_died_after_its_last_epoch_is_no_result(tmp_path):
+    race = finalists.Race((), Halving(1, 1), tmp_path)
+    curve = [EpochReport(1, 0.1, 1.0, 1.0, 0.9, 1.0)]
+    assert race.result(0, curve, None).top1 == 0.9
+    lost = race.result(0, curve, "the worker died")
+    assert (lost.top1, lost.stopped_early) == (None, True)
+
+
+def test_those_that_diverged_take_no_place_at_a_rung_they_did_not_reach():
+    halving = Halving(3, 9)  # one of three goes on after 3 epochs
+    curves = {0: (0.1, 0.1, 0.1), 1: (0.9, 0.9), 2: (0.8,)}
+    assert halving.verdict(0, curves) == "wait"
+    assert halving.verdict(0, curves, frozenset({1, 2})) == "continue"
+    assert halving.verdict(1, curves, frozenset({1, 2})) == "stop"
+
+
 def test_auto_takes_the_serial_engine_for_short_work_and_says_so(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="nas.train.finalists"):
         results = run(tmp_path, engine="auto", candidates=candidates((4, 6)))
@@ -146,6 +177,9 @@ def test_auto_takes_ray_for_long_work_on_several_cores(monkeypatch, tmp_path):
     cores["now"] = 1
     assert finalists.choose_engine(race, data, None) == "serial"
     assert finalists.choose_engine(race, data, "auto") == "ray"
+    assert finalists.choose_engine(race, data, None, 4) == "ray"
+    cores["now"] = 2
+    assert finalists.choose_engine(race, data, None, 1) == "serial"
 
 
 def test_bad_calls_are_refused(tmp_path):
