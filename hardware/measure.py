@@ -44,7 +44,7 @@ class Measurement:
     Attributes:
         model: name of the network.
         latency_ms: of one call with the device's batch, outside slow epochs; lower is better.
-        low_ms, high_ms: interval in which a repeat is expected (95 %).
+        low_ms, high_ms: interval in which a repeat is expected (95 %); with several threads wider, and no promise.
         p50_ms, p95_ms: of all single runs, slow epochs included.
         runs: number of timed runs.
         bursts_ms: every burst median, in the order of measuring.
@@ -124,7 +124,8 @@ def measure(
     Args:
         models: ONNX files or layers; their bursts are interleaved, so many take little longer than one.
         device: runtime, threads and batch.
-        protocol: how much to measure; ``MeasureProtocol.quick()`` and ``.careful()`` are presets.
+        protocol: how much to measure; ``MeasureProtocol.quick()`` and ``.careful()`` are presets. For several
+            threads it is raised.
         progress: told what is going on.
     Returns: one measurement per model, in order.
     Raises: RuntimeRefused: a model that the runtime cannot load. NumericsMismatch: an output that is wrong.
@@ -132,6 +133,7 @@ def measure(
     """
     if not models:
         return []
+    protocol = protocol.for_threads(device.threads)
     surroundings = Surroundings()
     tell = progress or (lambda what, share: None)
     samples_ms: list[list[float]] = [[] for _ in models]
@@ -143,7 +145,7 @@ def measure(
         for i, model in enumerate(models):
             tell("loading", i / len(models))
             told = target.ask(f"loading {model.name}", do="load", model=model_to_dict(model))
-            facts.append(_Fact(**{**told, "input_shape": tuple(told["input_shape"])}))
+            facts.append(_Fact(**{**told, "input_shape": tuple(told["input_shape"])}, threads=device.threads))
 
         def burst(at: int) -> float:
             tell("timing", min(1.0, (clock.now() - began) / left_s))
@@ -166,9 +168,10 @@ def measure(
 
 @dataclass(frozen=True)
 class _Fact:
-    """What loading a model told."""
+    """What is known of a loaded model."""
 
     input_shape: tuple[int, int, int]
+    threads: int
     working_set_bytes: float
     numerics_error: float
 
@@ -176,7 +179,7 @@ class _Fact:
 def _measurement(
     model: Model, fact: _Fact, medians_ms: list[float], samples_ms: list[float], mode: str, conditions: Conditions
 ) -> Measurement:
-    judged = judge(medians_ms, fact.working_set_bytes)
+    judged = judge(medians_ms, fact.working_set_bytes, fact.threads)
     p50_ms, p95_ms = np.quantile(samples_ms, [0.5, 0.95])
     return Measurement(
         model=model.name,

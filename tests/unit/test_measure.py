@@ -82,6 +82,11 @@ def test_torch_and_a_batch(tmp_path):
     assert result.conditions.device == str(device)
 
 
+def test_two_threads_have_a_wider_interval():
+    (result,) = measure([LayerModel.of(SMALL, SHAPE, 4)], Device(threads=2), BRIEF)
+    assert result.high_ms >= 1.15 * result.latency_ms * 0.999
+
+
 def test_nothing_to_measure():
     assert measure([], Device()) == []
 

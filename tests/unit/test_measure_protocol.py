@@ -119,14 +119,33 @@ def test_estimates():
 
 
 def test_the_interval_widens_with_the_working_set_and_with_disagreement():
-    assert half_width(1e6) == 0.03
-    assert half_width(5e6) == pytest.approx(0.055)
-    assert half_width(1e8) == 0.08
+    assert half_width(1e6, 1) == 0.03
+    assert half_width(5e6, 1) == pytest.approx(0.055)
+    assert half_width(1e8, 1) == 0.08
     calm, torn = judge([1.0] * 5, SMALL), judge([1.0, 1.04, 1.045, 1.05], SMALL)
     assert calm.high_ms == pytest.approx(1.03)
     assert torn.high_ms == pytest.approx(1.045)
     assert torn.verdict == "noisy"
     assert calm.low_ms < 1.0 < calm.high_ms
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+@pytest.mark.parametrize("protocol", [MeasureProtocol.quick(), MeasureProtocol(), MeasureProtocol.careful()], ids=str)
+def test_several_threads_take_more_bursts_over_more_time_and_promise_less(protocol, threads):
+    assert protocol.for_threads(1) is protocol
+    machine = SimulatedMachine([1.0], [])
+    bursts = run_campaign(1, machine.burst, protocol.for_threads(threads), machine)[0]
+    assert len(bursts) >= 12
+    assert machine.time_s >= 12
+    one, several = judge(bursts, SMALL), judge(bursts, SMALL, threads)
+    assert several.estimate_ms == one.estimate_ms
+    assert several.high_ms > 1.1 * one.high_ms
+    assert several.low_ms < 0.9 * one.low_ms
+
+
+def test_a_brief_protocol_is_raised_for_several_threads():
+    brief = MeasureProtocol(min_bursts=3, min_span_s=0.1, max_bursts=6, max_s=2.0).for_threads(2)
+    assert (brief.min_bursts, brief.max_bursts, brief.min_span_s, brief.max_s) == (12, 12, 12.0, 2.0)
 
 
 @pytest.mark.parametrize(
