@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.arch import Architecture
 from search_spaces.layers import Shape
-from search_spaces.named import NotFound, load_named
+from search_spaces.named import NamedFailed, call_named
+
+if TYPE_CHECKING:
+    from predictors.proxies.zen_monte_carlo import ZenSampling
 
 Scorer = Callable[[Architecture, int], float]
 
 
 class UnknownScore(ValueError):
-    """No score of that name."""
+    """No score of that name, or what makes it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,14 @@ class Objective:
                 f"score {self.score!r}: unknown, expected one of {', '.join(SCORES)} or package.module:function"
             )
         try:
-            factory: Callable[[Objective], Scorer] = load_named(self.score)
-        except NotFound as error:
+            scorer: Scorer = call_named(self.score, self)
+        except NamedFailed as error:
             raise UnknownScore(f"score {self.score!r}: {error}") from None
-        return factory(self)
+        if not callable(scorer):
+            raise UnknownScore(
+                f"score {self.score!r}: returned a {type(scorer).__name__}, expected a function (arch, seed) -> float"
+            )
+        return scorer
 
 
 def _zen(objective: Objective) -> Scorer:
@@ -63,13 +70,25 @@ def _zen(objective: Objective) -> Scorer:
 
 
 def _zen_monte_carlo(objective: Objective) -> Scorer:
+    from predictors.proxies.zen_monte_carlo import DEFAULT
+
+    return _sampled_zen(objective, DEFAULT)
+
+
+def _zen_compat(objective: Objective) -> Scorer:
+    from predictors.proxies.zen_monte_carlo import COMPAT
+
+    return _sampled_zen(objective, COMPAT)
+
+
+def _sampled_zen(objective: Objective, sampling: ZenSampling) -> Scorer:
     import torch
 
     from predictors.proxies.zen_monte_carlo import zen_score_monte_carlo
 
     def score(arch: Architecture, seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        return zen_score_monte_carlo(arch, objective.input_shape, generator=generator).mean
+        return zen_score_monte_carlo(arch, objective.input_shape, sampling, generator=generator).mean
 
     return score
 
@@ -77,6 +96,7 @@ def _zen_monte_carlo(objective: Objective) -> Scorer:
 SCORES: dict[str, Callable[[Objective], Scorer]] = {
     "zen": _zen,  # closed form, about 0.1 ms
     "zen-mc": _zen_monte_carlo,  # the paper's random forward passes, about 50 ms
+    "zen-compat": _zen_compat,  # the same at the settings of the authors' code, whose numbers it gives
 }
 
 

@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
-from search_spaces.named import NotFound, load_named
+from search_spaces.named import NamedFailed, call_named, load_named
 from search_spaces.space import GridSpace
 from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY, ZenSpace
 
@@ -34,8 +34,8 @@ def load_space(name: str) -> Any:
         raise UnknownSpace(f"space {name!r}: unknown; {hint} (your own: package.module:Space)")
     try:
         found = load_named(name)
-        space = found() if isinstance(found, type) else found
-    except (NotFound, TypeError) as error:
+        space = call_named(name) if isinstance(found, type) else found
+    except NamedFailed as error:
         raise UnknownSpace(f"space {name!r}: {error}") from None
     missing = [operation for operation in _OPERATIONS if not callable(getattr(space, operation, None))]
     if not isinstance(getattr(space, "name", None), str):

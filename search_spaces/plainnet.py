@@ -172,6 +172,14 @@ def write_structure(arch: Architecture, in_channels: int = 3) -> str:
     return "".join(parts)
 
 
+def structure_or_json(arch: Architecture) -> str:
+    """The structure string of an architecture for three input channels, or its JSON where the grammar lacks it."""
+    try:
+        return write_structure(arch)
+    except InvalidArchitecture:
+        return arch.to_json()
+
+
 def _write_conv(b: Block, cin: int, genet: bool) -> str:
     if genet and b.depth == 1:
         return f"ConvKX({cin},{b.channels},{b.kernel},{b.stride})BN({b.channels})RELU({b.channels})"

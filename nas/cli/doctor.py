@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from nas.cli.options import json_option, narrator, print_json, quiet_option
+from nas.cli.stdout import print_line
 
 DISTRIBUTIONS = (
     "netwright",
@@ -63,9 +64,9 @@ def doctor(no_timing: bool, with_ray: bool, as_json: bool, quiet: bool) -> None:
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+        print_line(f"{name:<{width}}  {value}")
     for line in advice or ["nothing to mend"]:
-        click.echo(f"advice: {line}")
+        print_line(f"advice: {line}")
 
 
 def _version(distribution: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
+from nas.cli.stdout import data_alone_on_stdout, print_line
 from search_spaces.expand import MAX_CHANNELS, MAX_SIDE, check_input_shape
 
 MAX_CLASSES = 1_000_000
 F = TypeVar("F", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 device_option = click.option(
     "--device",
@@ -30,6 +31,17 @@ SEEDS = click.IntRange(0, 2**63 - 1)  # what NumPy, PyTorch and a 63-bit column 
 def seed_option(what: str) -> Callable[[F], F]:
     """--seed, of what its help says."""
     return click.option("--seed", type=SEEDS, default=0, show_default=True, help=what)
+
+
+def json_option(command: F) -> F:
+    """--json; while the command runs, stdout is for its data alone: whatever else prints, prints to stderr."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with data_alone_on_stdout():
+            return command(*args, **kwargs)
+
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(cast(F, run))
 
 
 def limit_options(command: F) -> F:
@@ -78,7 +90,7 @@ def shapes(
 
 def print_json(data: Any) -> None:
     """One JSON object on stdout; NaN and infinities become null."""
-    click.echo(json.dumps(_finite(data), allow_nan=False))
+    print_line(json.dumps(_finite(data), allow_nan=False))
 
 
 def _finite(data: Any) -> Any:
@@ -95,16 +107,16 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     """Aligned name and value lines on stdout."""
     width = max(map(len, facts))
     for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+        print_line(f"{name:<{width}}  {value}")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """An aligned table on stdout."""
     texts = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(column), *(len(text[i]) for text in texts), 0) for i, column in enumerate(columns)]
-    click.echo("  ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True)))
+    print_line("  ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True)))
     for text in texts:
-        click.echo("  ".join(f"{cell:>{width}}" for cell, width in zip(text, widths, strict=True)))
+        print_line("  ".join(f"{cell:>{width}}" for cell, width in zip(text, widths, strict=True)))
 
 
 def _cell(value: Any) -> str:

@@ -63,6 +63,7 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
     """The candidate with the highest score within further limits, from the run file alone."""
     from nas.config import Config
     from nas.run import Run
+    from search_spaces.plainnet import structure_or_json
 
     given = {name: value for name, value in limits.items() if value is not None}
     constraints = Config.from_dict({"constraints": given}, "best").constraints.constraints()
@@ -72,7 +73,7 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
     if as_json:
         print_json({"run": str(run), **row, "spec": arch.to_dict()})
         return
-    print_facts({**{name: row[name] for name in (*COLUMNS, "digest") if name in row}, "spec": _structure(arch)})
+    print_facts({**{name: row[name] for name in (*COLUMNS, "digest") if name in row}, "spec": structure_or_json(arch)})
 
 
 @click.command()
@@ -94,13 +95,3 @@ def report(run: Path, out: Path | None) -> None:
 def _rows(table: Any) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
     return [{name: row[name] for name in (*COLUMNS, "digest") if name in row} for row in rows]
-
-
-def _structure(arch: Any) -> str:
-    from search_spaces.arch import InvalidArchitecture
-    from search_spaces.plainnet import write_structure
-
-    try:
-        return write_structure(arch)
-    except InvalidArchitecture:
-        return str(arch.to_json())

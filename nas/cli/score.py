@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from nas.cli.options import json_option, print_facts, print_json, seed_option, shapes, task_options
 
+if TYPE_CHECKING:
+    from nas.objective import Objective
+    from search_spaces.arch import Architecture
+
 
 @click.command()
 @click.argument("spec")
 @task_options
-@click.option("--score", "scores", multiple=True, help="Further score: zen-mc, or package.module:function. Repeatable.")
+@click.option(
+    "--score",
+    "scores",
+    multiple=True,
+    help="Further score: zen-mc, zen-compat, or package.module:function. Repeatable.",
+)
 @seed_option("Of scores that draw random numbers.")
 @json_option
 def score(  # noqa: PLR0913 - the options
@@ -30,7 +40,7 @@ def score(  # noqa: PLR0913 - the options
     SPEC is a structure string, a JSON file, or RUN:ID.
     """
     from hardware.counts import count
-    from nas.objective import Objective, candidate_seed
+    from nas.objective import Objective
     from nas.spec import load_spec
 
     found = load_spec(spec)
@@ -48,8 +58,7 @@ def score(  # noqa: PLR0913 - the options
         "peak_memory_bytes": counts.peak_memory_bytes,
     }
     for name in dict.fromkeys(("zen", *scores)):
-        scorer = Objective(name, shape, seed).scorer()
-        row[name] = scorer(found.arch, candidate_seed(seed, 0))
+        row[name] = _score(Objective(name, shape, seed), found.arch)
     row |= {
         "digest": found.arch.digest,
         "input_shape": list(shape),
@@ -57,3 +66,14 @@ def score(  # noqa: PLR0913 - the options
         "seconds": round(time.perf_counter() - started, 6),
     }
     (print_json if as_json else print_facts)(row)
+
+
+def _score(objective: Objective, arch: Architecture) -> float:
+    from nas.objective import UnknownScore
+    from nas.records import Candidate, Failure
+    from nas.runners.evaluate import evaluate
+
+    [result] = evaluate(objective.scorer(), [Candidate(0, arch)], objective.seed)
+    if isinstance(result, Failure):
+        raise UnknownScore(f"score {objective.score!r}: {result.message}")
+    return result.metrics["score"]

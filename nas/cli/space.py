@@ -19,6 +19,7 @@ from nas.cli.options import (
     shapes,
     task_options,
 )
+from nas.cli.stdout import print_line
 
 
 @click.group()
@@ -53,8 +54,8 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
     """The choices of a space and a few random members."""
     import numpy as np
 
-    from nas.cli.runs import _structure as structure
     from search_spaces import load_space
+    from search_spaces.plainnet import structure_or_json
     from search_spaces.space import GridSpace
 
     found = load_space(name)
@@ -73,7 +74,7 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
         return
     print_facts({"name": found.name, "combinations": _power(_cardinality(found)), **(knobs or _zen_facts(found))})
     for member in members:
-        click.echo(structure(member))
+        print_line(structure_or_json(member))
 
 
 @space.command("check")

@@ -20,6 +20,7 @@ from search_spaces.plainnet import write_structure
 HEAVY = ("torch", "ray", "onnx", "onnxruntime", "sklearn", "pandas", "sqlalchemy", "scipy", "pydantic")
 STRUCTURE = "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,2,8,1)SuperConvK1BNRELU(16,32,1,1)"
 ONE = STRUCTURE.replace("(3", "(1")
+SCORE = ("score", STRUCTURE, "--resolution", "8", "--score")
 QUICK = ("--no-train", "--macs", "500k", "--evaluations", "60", "--engine", "serial")
 
 USER = """
@@ -54,6 +55,38 @@ def broken(objective):
 def deadly(objective):
     return lambda arch, seed: os._exit(7) if arch.blocks[0].channels == 8 else float(arch.blocks[0].channels)
 
+def early(objective):
+    raise OSError(5, "no luck")
+
+def number(objective):
+    return 3.0
+
+def not_a_number(objective):
+    return lambda arch, seed: float("nan")
+
+def talkative(objective):
+    import os, subprocess, sys
+    print("from the factory")
+    def score(arch, seed):
+        print("from the score")
+        os.write(1, b"from below Python\\n")
+        subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+        return 1.0
+    return score
+
+class Talkative(Space):
+    def sample(self, rng):
+        print("from the space")
+        return super().sample(rng)
+
+def images():
+    import numpy as np
+    print("from the data")
+    return np.zeros((40, 8, 8)), np.arange(40) % 2
+
+def no_images():
+    return {}["no such key"]
+
 def widest(objective):
     return lambda arch, seed: float(sum(block.channels for block in arch.blocks))
 """
@@ -63,6 +96,8 @@ def widest(objective):
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     (folder / "user.py").write_text(USER)
+    (folder / "unfinished.py").write_text("def f(:")
+    (folder / "ending.py").write_text("import sys\nsys.exit(0)")
     return folder
 
 
@@ -188,6 +223,15 @@ WRONG = {
     "invalid space": (["search", "--space", "user:Invalid", *QUICK], 3, ["invalid", "kernel"]),
     "bad structure": (["score", "SuperConvK3BNRELU(3,8,1,1", "--resolution", "8"], 2, ["column 1"]),
     "wrong channels": (["score", STRUCTURE.replace("K3(8", "K3(9"), "--resolution", "8"], 2, ["column 27", "takes 9"]),
+    "broken score": ([*SCORE, "user:broken"], 2, ["KeyError", "no such key"]),
+    "early score": ([*SCORE, "user:early"], 2, ["no luck", "user.py, line"]),
+    "early score in a search": (["search", "--set", "search.score=user:early"], 2, ["'user:early'", "no luck"]),
+    "number for a score": ([*SCORE, "user:number"], 2, ["returned a float"]),
+    "no number": ([*SCORE, "user:not_a_number"], 2, ["the score is nan"]),
+    "no score function": ([*SCORE, "os:getcwd"], 2, ["getcwd", "TypeError"]),
+    "unfinished module": (["search", "--space", "unfinished:Space"], 2, ["SyntaxError", "'unfinished:Space'"]),
+    "module that ends": (["space", "show", "ending:Space"], 2, ["SystemExit", "ending.py, line 2"]),
+    "broken data": (["search", "--data", "user:no_images"], 2, ["KeyError", "user.py, line"]),
     "no spec": (["score", "nothing.json", "--resolution", "8"], 2, ["no such file", "RUN:ID"]),
     "long spec": (["score", "x" * 5000, "--resolution", "8"], 2, ["no such file"]),
     "no shape": (["score", STRUCTURE], 2, ["--resolution"]),
@@ -317,6 +361,29 @@ def test_a_users_space_and_score_work_from_the_current_directory(server, place):
     assert checked.json()["duplicate_share"] > 0.5
     scored = server.run("score", f"own:{best['id']}", "--score", "user:widest", "--json", cwd=place)
     assert scored.json()["user:widest"] == best["score"]
+
+
+def test_what_a_users_code_prints_goes_to_stderr(server, place):
+    common = ("--data", "user:images", "--json")
+    scored = server.run("score", ONE, "--score", "user:talkative", *common, cwd=place)
+    assert scored.json()["user:talkative"] == 1.0
+    for words in ("the data", "the factory", "the score", "below Python", "a child"):
+        assert f"from {words}" in scored.err
+    shown = server.run("space", "show", "user:Talkative", cwd=place)
+    assert "from the space" not in shown.out
+    assert shown.out.count("\nSuper") == 3
+    searched = server.run("search", *common, "--no-train", "--evaluations", "20", "--engine", "serial",
+                          "--set", "search.score=user:talkative", "--space", "user:Talkative", "--out", "talk",
+                          cwd=place)  # fmt: skip
+    assert searched.json()["verdict"] == "not trained"
+    assert "from a child" in searched.err
+
+
+def test_a_reader_that_goes_away_is_no_error(place):
+    pipe = f"{sys.executable} -m nas space ls; {sys.executable} -m nas space show zen --samples 3000 | head -1"
+    done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False, cwd=place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("name")
 
 
 def test_a_broken_score_ends_the_search_in_one_line(server, place):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas.train.images import Dataset, InvalidDataset, RawData
+from search_spaces.named import NamedFailed, call_named
 
 _NAMES = {  # split -> accepted pairs of array names
     "train": (("x", "y"), ("x_train", "y_train")),
@@ -40,17 +38,12 @@ def read_function(spec: str) -> RawData | Dataset:
     """Call ``package.module:function``; modules in the current folder are found too.
 
     Returns: the function's Dataset, or its arrays: a mapping with x, y[, x_test, y_test] or a 2- or 4-tuple.
-    Raises: InvalidDataset: the module or function does not exist, or it returned something else.
+    Raises: InvalidDataset: the module or function does not exist, raised, or returned something else.
     """
-    module_name, _, name = spec.partition(":")
-    with _current_folder_importable():
-        try:
-            function = getattr(importlib.import_module(module_name), name)
-        except (ImportError, AttributeError) as error:
-            raise InvalidDataset(f"{spec}: {error}; expected package.module:function") from None
-        if not callable(function):
-            raise InvalidDataset(f"{spec}: is a {type(function).__name__}, expected a function without arguments")
-        made = function()
+    try:
+        made = call_named(spec)
+    except NamedFailed as error:
+        raise InvalidDataset(f"{spec}: {error}; expected package.module:function without arguments") from None
     if isinstance(made, Dataset):
         return made
     if isinstance(made, Mapping):
@@ -78,13 +71,3 @@ def _pair(where: str, arrays: Mapping[str, Any], names: tuple[tuple[str, str], .
         if x in arrays:
             return arrays[x], arrays[y]
     return None
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
