@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.arch import Architecture
+from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.expand import expand
 from search_spaces.layers import (
     ADD,
@@ -26,6 +26,7 @@ from search_spaces.layers import (
     Shape,
 )
 
+MAX_WEIGHTS = 500_000_000  # 2 GB of float32, which is what an ONNX file holds
 _ANY_SIZE: Shape = (0, 512, 512)  # modules accept any height and width; expansion needs some
 
 
@@ -36,9 +37,12 @@ def build(arch: Architecture, *, num_classes: int, in_channels: int = 3) -> Netw
         arch: the design.
         num_classes: outputs of the linear classifier.
         in_channels: channels of the images.
-    Raises: InvalidArchitecture.
+    Raises: InvalidArchitecture: also for more than ``MAX_WEIGHTS`` of them.
     """
-    return Network(expand(arch, (in_channels, *_ANY_SIZE[1:]), num_classes), arch, num_classes, in_channels)
+    layers = expand(arch, (in_channels, *_ANY_SIZE[1:]), num_classes)
+    if (weights := sum(layer.weight_count for layer in layers)) > MAX_WEIGHTS:
+        raise InvalidArchitecture(f"{weights:,} weights, expected at most {MAX_WEIGHTS:,} (one ONNX file)")
+    return Network(layers, arch, num_classes, in_channels)
 
 
 class Network(nn.Module):

@@ -47,7 +47,9 @@ def list_spaces(as_json: bool) -> None:
 
 @space.command("show")
 @click.argument("name")
-@click.option("--samples", default=3, show_default=True, type=click.IntRange(0), help="Random members to print.")
+@click.option(
+    "--samples", default=3, show_default=True, type=click.IntRange(0, 10_000), help="Random members to print."
+)
 @seed_option("Of the random members.")
 @json_option
 def show(name: str, samples: int, seed: int, as_json: bool) -> None:
@@ -82,7 +84,9 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
 @task_options
 @limit_options
 @device_option
-@click.option("--samples", default=2000, show_default=True, type=click.IntRange(10), help="Random members to look at.")
+@click.option(
+    "--samples", default=2000, show_default=True, type=click.IntRange(10, 1_000_000), help="Random members to look at."
+)
 @seed_option("Of the random members.")
 @json_option
 @quiet_option

@@ -13,6 +13,7 @@ from hardware.counts import count
 from search_spaces import SPACES, UnknownSpace, load_space
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.build import build
+from search_spaces.expand import check_blocks, expand
 from search_spaces.space import GridSpace, Knob, NothingToMutate, Stage, StageSpace, Variant
 
 BIG = {"zen-imagenet", "genet"}
@@ -281,3 +282,35 @@ def test_a_space_that_cannot_be_had_is_one_line(user_module, name, said):
     with pytest.raises(UnknownSpace, match=said) as caught:
         load_space(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (Block("conv", 8, kernel=1_000_000_001), "kernel=1000000001, expected 1 to 255"),
+        (Block("conv", 8, depth=10**12), "depth=1000000000000, expected 1 to 1000"),
+        (Block("conv", 10**30), "expected 1 to 65536"),
+        (Block("zen_xx", 8, inner=65_537), "inner=65537"),
+        (Block("zen_idw", 8, inner=8, expansion=257), "expansion=257"),
+        (Block("conv", 8, stride=3), "stride=3, expected 1 to 2"),
+    ],
+)
+def test_a_block_beyond_the_bounds_is_refused_before_anything_is_computed(block, said):
+    arch = Architecture((Block("conv", 8), block))
+    for use in (check_blocks, lambda a: expand(a, (3, 8, 8)), lambda a: count(a, (3, 8, 8), 10)):
+        with pytest.raises(InvalidArchitecture, match=said):
+            use(arch)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (3, 0, 8), (3, 8, 8193), (65_537, 8, 8)])
+def test_images_beyond_the_bounds_are_refused(shape):
+    with pytest.raises(
+        InvalidArchitecture, match=r"input shape .*, expected 1 to 65536 channels and sides of 1 to 8192"
+    ):
+        expand(Architecture((Block("conv", 8),)), shape)
+
+
+def test_a_network_that_no_file_could_hold_is_not_built():
+    wide = Architecture((Block("conv", 65_536, 1), Block("conv", 65_536, 1)))
+    with pytest.raises(InvalidArchitecture, match="weights, expected at most 500,000,000"):
+        build(wide, num_classes=10)

@@ -20,6 +20,7 @@ from search_spaces.plainnet import write_structure
 HEAVY = ("torch", "ray", "onnx", "onnxruntime", "sklearn", "pandas", "sqlalchemy", "scipy", "pydantic")
 STRUCTURE = "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,2,8,1)SuperConvK1BNRELU(16,32,1,1)"
 ONE = STRUCTURE.replace("(3", "(1")
+WIDE = "SuperConvK1BNRELU(1,65536,1,1)SuperConvK1BNRELU(65536,65536,1,1)"
 SCORE = ("score", STRUCTURE, "--resolution", "8", "--score")
 QUICK = ("--no-train", "--macs", "500k", "--evaluations", "60", "--engine", "serial")
 
@@ -258,6 +259,8 @@ WRONG = {
     "many channels": (["score", STRUCTURE, "--resolution", "8", "--in-channels", "9999999"], 2, ["--in-channels"]),
     "many input channels": (["score", STRUCTURE.replace("(3", "(999999"), "--resolution", "8"], 2, ["(999999, 8, 8)"]),
     "deep": (["score", STRUCTURE.replace("1)Super", "999999)Super", 1), "--resolution", "8"], 2, ["depth=999999"]),
+    "many samples": (["space", "show", "zen", "--samples", "9" * 21], 2, ["--samples"]),
+    "many weights": (["export", WIDE, "--data", "digits", "--out", "x"], 2, ["4,29", "weights, expected at most"]),
     "no CUDA": (["search", "--set", "train_device=cuda:4096"], 2, ["train_device='cuda:4096'"]),
     "no training device": (["search", "--set", "train_device=gpu"], 2, ["train_device='gpu'", "cpu, cuda or cuda:N"]),
     "train on nothing": (["train", ONE, "--data", "digits", "--out", "x", "--device", "gpu"], 2, ["--device='gpu'"]),
@@ -492,6 +495,19 @@ def test_a_limit_on_time_ends_the_search(server, place):
     unfinish(place / "timed" / FILE_NAME, "finished", "searched")  # as if killed at its very end: the time is spent
     assert server.run("resume", "timed", "--json", cwd=place).code == 0
     assert server.run("status", "timed", "--json", cwd=place).json()["candidates"] - found < 0.2 * found
+
+
+@pytest.mark.parametrize("algorithm", ["regularized", "local", "nsga2", "random"])
+def test_every_algorithm_searches_and_resumes_alike(server, place, algorithm):
+    settings = ("--set", f"search.algorithm={algorithm}", "--set", "search.population=20", *QUICK)
+    ended = server.run("search", *settings, "--json", "--out", algorithm, cwd=place)
+    assert ended.code == 0, ended.err
+    connection = sqlite3.connect(place / algorithm / FILE_NAME)
+    with connection:
+        connection.execute("DELETE FROM candidate WHERE id >= 33")
+    connection.close()
+    unfinish(place / algorithm / FILE_NAME, "finished", "searched", "finalists")
+    assert server.run("resume", algorithm, "--json", cwd=place).json()["best"] == ended.json()["best"]
 
 
 @pytest.mark.slow

@@ -101,6 +101,8 @@ def test_any_text_is_an_architecture_or_one_line_with_a_column(text):
         ("SuperPoolK3(3,8,1,1)", "column 1: unknown class 'SuperPoolK3', expected SuperConvK?BNRELU"),
         ("ConvKX(3,8,3,1)BN(9)RELU(8)", "expected BN(8)RELU(8)"),
         ("SuperResKXKX(32,128.5,3,2,1.0,1)", "column 1: SuperResKXKX"),
+        ("SuperConvK3BNRELU(3,8,1,1000000)", "column 1: SuperConvK3BNRELU.depth=1000000, expected 1 to 1000"),
+        ("SuperConvK9999BNRELU(3,8,1,1)", "column 1: SuperConvK9999BNRELU.kernel=9999, expected 1 to 255"),
         ("SuperConvK3BNRELU(3,8,3,1)", "column 1: SuperConvK3BNRELU.stride=3, expected 1 to 2"),
     ],
 )
