@@ -15,7 +15,8 @@ from hardware.calibration import held_out
 from hardware.counts import count
 from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, measure
-from hardware.profiling import profile_space, sample_widely
+from hardware.profiling import profile_space
+from hardware.spaces import sample_widely
 from search_spaces import load_space
 
 

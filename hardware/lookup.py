@@ -19,7 +19,7 @@ from search_spaces.arch import Architecture, Block
 from search_spaces.expand import CACHE_SIZE, LayerList, SubLayer, expand_sub_layer, sub_layers
 from search_spaces.layers import INPUT, Layer, Shape
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MEGABYTES = 4e-6  # of one float32 weight
 
 
@@ -94,6 +94,8 @@ class LatencyTable:
         calibration: from their sum to whole networks, with the upper bound and the held-out errors.
         conditions: of the measurements.
         measured: (predicted ms, measured ms) of the calibration networks.
+        space_spec: how ``load_space`` names the space.
+        space_digest: of the space, see ``hardware.spaces.space_digest``.
     """
 
     space: str
@@ -104,6 +106,8 @@ class LatencyTable:
     calibration: Calibration
     conditions: Conditions
     measured: tuple[tuple[float, float], ...] = ()
+    space_spec: str = ""
+    space_digest: str = ""
     _blocks: dict[tuple[Block, Shape], _Part] = field(default_factory=dict, init=False, repr=False)
     _sub_layers: dict[SubLayer, _Part] = field(default_factory=dict, init=False, repr=False)
     _heads: dict[Shape, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
@@ -169,16 +173,27 @@ class LatencyTable:
         self._heads[shape] = self.sub_layers.cost(work), _MEGABYTES * work.weights
         return self._heads[shape]
 
-    def check_conditions(self, space: str, device: Device, input_shape: Shape) -> None:
+    def check_conditions(
+        self, space: str, device: Device, input_shape: Shape, *, space_digest: str = "", spec: str = ""
+    ) -> None:
         """Refuse a table that does not hold for this space, device and machine.
 
+        Args:
+            space: its name.
+            device: where latencies are wanted.
+            input_shape: (channels, height, width) of one image.
+            space_digest: of the space as it is now; "" leaves its choices unchecked.
+            spec: how ``load_space`` names the space, for the command; "" means as when the table was made.
         Raises: ConditionsChanged: naming what changed and the command that renews the table.
         """
         wanted = {"space": space, **Surroundings().conditions(device, input_shape).identity()}
         stored = {"space": self.space, **self.conditions.identity()}
         changed = [f"{key} was {stored[key]}, now {now}" for key, now in wanted.items() if stored[key] != now]
+        if space_digest and space_digest != self.space_digest and space == self.space:
+            changed.append(f"the choices of {space} changed, or another space has its name")
         if changed:
-            command = profile_command(space, device, input_shape)
+            made_with = self.space_spec if space == self.space else ""
+            command = profile_command(spec or made_with or space, device, input_shape)
             raise ConditionsChanged(f"latency table: {'; '.join(changed)}. Renew it: {command}")
 
     @property
@@ -190,6 +205,8 @@ class LatencyTable:
         return {
             "version": SCHEMA_VERSION,
             "space": self.space,
+            "space_spec": self.space_spec,
+            "space_digest": self.space_digest,
             "device": self.device.to_dict(),
             "input_shape": list(self.input_shape),
             "num_classes": self.num_classes,
@@ -214,6 +231,8 @@ class LatencyTable:
                 )
             table = cls(
                 space=data["space"],
+                space_spec=data["space_spec"],
+                space_digest=data["space_digest"],
                 device=Device.from_dict(data["device"]),
                 input_shape=tuple(data["input_shape"]),
                 num_classes=data["num_classes"],
@@ -247,6 +266,6 @@ def head_layers(shape: Shape, num_classes: int) -> tuple[Layer, ...]:
 
 
 def profile_command(space: str, device: Device, input_shape: Shape) -> str:
-    """The command that makes the table."""
+    """The command that makes the table of a space, named as ``load_space`` takes it."""
     channels, height, _ = input_shape
     return f"netwright profile --space {space} --device {device} --resolution {height} --in-channels {channels}"

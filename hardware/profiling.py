@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,25 +15,17 @@ from hardware.device import Device
 from hardware.lookup import LatencyTable
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, Progress, measure
 from hardware.probes import EMPTY, LEAST_SUB_LAYERS, choose_probes, fit_sub_layers, planned_ms
+from hardware.spaces import Space, sample_widely, space_digest, space_name
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
 from search_spaces.layers import Shape
 
 LEAST_SECONDS = 10.0
 SAMPLED_NETWORKS = 300
-MOST_MUTATIONS = 12  # evolution walks away from what ``sample`` draws
 LIGHTER_FOR_PROBES, LIGHTER_FOR_CALIBRATION = 0.75, 0.5  # walks reach giants that no budget would admit
 CALIBRATION_NETWORKS = 20
 LEAST_BURSTS = 3
 PROBE_SHARE, NETWORK_SHARE = 0.55, 0.3  # of the time; fitting takes the rest
-
-
-class Space(Protocol):
-    """What profiling asks of a search space; ``name`` and ``mutate`` are used where present."""
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """A random member."""
-        ...
 
 
 class ProfileFailed(RuntimeError):
@@ -50,6 +42,7 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
     seed: int,
     progress: Progress | None = None,
     confidence: float = 0.9,
+    spec: str = "",
 ) -> LatencyTable:
     """Measure a space on a device and return its latency table.
 
@@ -65,6 +58,8 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
         seed: of the choices; timing is never exactly repeatable.
         progress: told what is going on, and the share done in 0..1.
         confidence: of the upper bound, 0.5..0.99.
+        spec: how ``load_space`` names the space, ``package.module:Space`` for a user's own; the command that
+            renews the table says it. "" means the space's name.
     Raises: ProfileFailed; and RuntimeRefused, NumericsMismatch, MeasurementFailed like ``measure``.
     """
     _check_request(seconds, confidence)
@@ -88,6 +83,8 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
         sub_layers=fit_sub_layers(usable, empty.latency_ms, seed),
         calibration=UNCALIBRATED,
         conditions=surroundings.conditions(device, input_shape),
+        space_spec=spec or space_name(space),
+        space_digest=space_digest(space),
     )
     table = _calibrated(
         draft, others, empty.latency_ms, seconds, confidence, _part_of(tell, "networks", PROBE_SHARE, 1.0)
@@ -140,26 +137,10 @@ def _spread_over_latency(table: LatencyTable, archs: Sequence[Architecture], bud
     return chosen
 
 
-def sample_widely(space: Space, count: int, rng: np.random.Generator) -> list[Architecture]:
-    """Random members, and where the space can mutate, also what a few mutations make of them."""
-    archs = [space.sample(rng) for _ in range(count)]
-    mutate = getattr(space, "mutate", None)
-    if mutate is not None:
-        for i in range(0, count, 2):
-            for _ in range(int(rng.integers(1, MOST_MUTATIONS + 1))):
-                archs[i] = mutate(archs[i], rng)
-    return archs
-
-
 def lighter(archs: Sequence[Architecture], share: float, input_shape: Shape, num_classes: int) -> list[Architecture]:
     """The networks with the fewest parameters, as a share 0..1 of all."""
     by_size = sorted(archs, key=lambda arch: count(arch, input_shape, num_classes).params)
     return by_size[: max(1, round(share * len(by_size)))]
-
-
-def space_name(space: Space) -> str:
-    """The space's own name, or its class."""
-    return str(getattr(space, "name", type(space).__name__))
 
 
 T = TypeVar("T")

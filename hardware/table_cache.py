@@ -12,6 +12,8 @@ import platformdirs
 
 from hardware.device import Device
 from hardware.lookup import LatencyTable, TableUnreadable, profile_command
+from hardware.spaces import Space, space_digest, space_name
+from search_spaces import SPACES
 from search_spaces.layers import Shape
 
 CACHE_VARIABLE = "NETWRIGHT_CACHE"
@@ -45,18 +47,30 @@ def save_table(table: LatencyTable, path: Path | None = None) -> Path:
     return path
 
 
-def find_table(space: str, device: Device, input_shape: Shape, num_classes: int) -> LatencyTable | None:
+def find_table(
+    space: Space | str, device: Device, input_shape: Shape, num_classes: int, *, spec: str = ""
+) -> LatencyTable | None:
     """The stored table, fitted with a classifier of that size; None where nobody has profiled yet.
 
-    Raises: ConditionsChanged: it was made under other conditions. TableUnreadable: the file is damaged.
+    Args:
+        space: the space; of one that is given by name and is not in ``SPACES`` the choices are not compared.
+        device: where latencies are wanted.
+        input_shape: (channels, height, width) of one image.
+        num_classes: outputs of the classifier.
+        spec: how ``load_space`` names the space, for the command in messages; "" means as when the table was made.
+    Raises: ConditionsChanged: it was made under other conditions. TableUnreadable: the file is damaged, or of an
+        older release.
     """
-    path = table_path(space, device, input_shape)
+    name = space if isinstance(space, str) else space_name(space)
+    path = table_path(name, device, input_shape)
     if not path.exists():
         return None
     try:
         table = LatencyTable.from_json(path.read_text())
     except TableUnreadable as error:
-        command = profile_command(space, device, input_shape)
+        command = profile_command(spec or name, device, input_shape)
         raise TableUnreadable(f"{path}: {error}. Renew it: {command}") from None
-    table.check_conditions(space, device, input_shape)
+    known = SPACES.get(name) if isinstance(space, str) else space
+    digest = "" if known is None else space_digest(known)
+    table.check_conditions(name, device, input_shape, space_digest=digest, spec=spec)
     return replace(table, num_classes=num_classes)

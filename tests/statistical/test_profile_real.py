@@ -6,6 +6,7 @@ import pytest
 from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, measure
 from hardware.profiling import profile_space
+from hardware.spaces import space_digest
 from search_spaces import SPACES
 
 SHAPE = (3, 16, 16)
@@ -20,7 +21,8 @@ def test_fresh_networks_rank_as_the_table_says(runtime):
     assert told == sorted(told)
     assert told[-1] <= 1
     assert table.calibration.held_out.networks >= 5
-    table.check_conditions("zen-tiny", device, SHAPE)
+    table.check_conditions("zen-tiny", device, SHAPE, space_digest=space_digest(space))
+    assert table.space_spec == "zen-tiny"
 
     rng = np.random.default_rng(1)
     fresh = [space.sample(rng) for _ in range(12)]

@@ -12,12 +12,15 @@ from hardware.counts import count
 from hardware.device import Device
 from hardware.lookup import ConditionsChanged, LatencyTable, TableUnreadable
 from hardware.probes import choose_probes, farthest_first, fit_sub_layers
-from hardware.profiling import ProfileFailed, lighter, profile_space, sample_widely, space_name
+from hardware.profiling import ProfileFailed, lighter, profile_space
 from hardware.roofline import FEATURES, read_weights, true_macs, work_of
+from hardware.spaces import sample_widely, space_digest, space_name
 from hardware.table_cache import find_table, save_table, table_path
+from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.expand import expand
 from search_spaces.layers import CONV, INPUT, Layer
+from search_spaces.space import Stage, StageSpace, Variant
 
 SHAPE = (3, 24, 24)
 OVERHEAD_MS = 0.01
@@ -74,7 +77,8 @@ def table():
     chosen = sample_widely(Toy(), 29, rng)
     summed = np.array([draft.summed(arch) for arch in chosen])
     measured = np.array([law_ms(expand(arch, SHAPE, 10)) for arch in chosen])
-    return replace(draft, calibration=calibrate(summed, measured, OVERHEAD_MS, 0.9))
+    calibration = calibrate(summed, measured, OVERHEAD_MS, 0.9)
+    return replace(draft, calibration=calibration, space_spec="toys:Toy", space_digest=space_digest(Toy()))
 
 
 def fresh(count, seed=99):
@@ -130,7 +134,7 @@ def test_json_round_trip_keeps_digest_and_estimates(table):
         (lambda text: text[: len(text) // 2], "cannot be read"),
         (lambda text: "[]", "cannot be read"),
         (lambda text: "{}", "cannot be read"),
-        (lambda text: text.replace('"version": 1', '"version": 7'), "schema version 7"),
+        (lambda text: text.replace('"version": 2', '"version": 7'), "schema version 7"),
         (lambda text: text.replace('"num_classes": 10', '"num_classes": 11'), "altered"),
         (lambda text: text.replace(f'"{FEATURES[0]}"', '"colour"'), "other features"),
     ],
@@ -170,8 +174,8 @@ def test_changed_conditions_are_named_with_the_command_that_renews(table, tmp_pa
     assert "cpu_model was Z80, now" in text
     assert "runtime_version was 0.1, now" in text
     assert (
-        "netwright profile --space toy --device onnxruntime:name=cpu,threads=1,batch=1 --resolution 24 --in-channels 3"
-        in text
+        "netwright profile --space toys:Toy --device onnxruntime:name=cpu,threads=1,batch=1 --resolution 24 "
+        "--in-channels 3" in text
     )
     for space, device, shape, what in (
         ("zoo", Device(), SHAPE, "space was toy, now zoo"),
@@ -182,6 +186,57 @@ def test_changed_conditions_are_named_with_the_command_that_renews(table, tmp_pa
         with pytest.raises(ConditionsChanged, match=what):
             table.check_conditions(space, device, shape)
     table.check_conditions("toy", Device(), SHAPE)
+
+
+def test_an_older_table_is_one_line_with_the_command_that_renews(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    old = json.loads(table.to_json()) | {"version": 1}
+    del old["space_spec"], old["space_digest"]
+    save_table(table).write_text(json.dumps(old))
+    with pytest.raises(TableUnreadable) as error:
+        find_table(Toy(), Device(), SHAPE, 10, spec="toys:Toy")
+    assert "schema version 1, this release reads 2. Renew it: netwright profile --space toys:Toy" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_space_whose_choices_changed_or_another_of_its_name_is_named(table, tmp_path, monkeypatch):
+    class Wider(Toy):
+        def sample(self, rng):
+            arch = super().sample(rng)
+            return Architecture((*arch.blocks[:-1], replace(arch.blocks[-1], channels=512)))
+
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    save_table(table)
+    assert find_table(Toy(), Device(), SHAPE, 10).digest == table.digest
+    with pytest.raises(
+        ConditionsChanged, match=r"choices of toy changed.*Renew it: netwright profile --space toys:Toy"
+    ):
+        find_table(Wider(), Device(), SHAPE, 10)
+    with pytest.raises(ConditionsChanged, match="netwright profile --space other:Wider"):
+        find_table(Wider(), Device(), SHAPE, 10, spec="other:Wider")
+
+
+def test_a_known_space_is_compared_by_its_name(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    save_table(replace(table, space="zen-tiny", space_spec="zen-tiny", space_digest=space_digest(SPACES["zen-tiny"])))
+    assert find_table("zen-tiny", Device(), SHAPE, 10) is not None
+    save_table(replace(table, space="zen-tiny", space_spec="zen-tiny"))
+    with pytest.raises(ConditionsChanged, match="choices of zen-tiny changed"):
+        find_table("zen-tiny", Device(), SHAPE, 10)
+
+
+def test_the_digest_of_a_space_sees_every_choice():
+    def grid(channels=(16, 24), stride=1, name="mine"):
+        return StageSpace(
+            name, (Stage((Variant("conv"),), channels), Stage((Variant("genet_xx"),), (32,), (3,), stride))
+        )
+
+    digests = [space_digest(grid(**change)) for change in ({}, {"channels": (16, 32)}, {"stride": 2})]
+    assert len({*digests, *(space_digest(space) for space in SPACES.values())}) == 3 + len(SPACES)
+    assert space_digest(grid(name="other")) == digests[0]
+    many = tuple(range(8, 8 * 400, 8))
+    assert space_digest(grid(many)) != space_digest(grid((*many[:-1], 4096)))
+    assert space_digest(Toy()) == space_digest(Toy())
 
 
 def test_probes_are_spread_affordable_and_reproducible():
