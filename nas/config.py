@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
-from nas.records import Constraint
+from nas.records import Constraint, check_objectives
 from nas.train.recipe import Recipe
 from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
 
@@ -46,14 +55,19 @@ class Limits(_Strict):
 
 
 class SearchSettings(_Strict):
-    """How candidates are proposed and scored."""
+    """How candidates are proposed and scored.
 
-    algorithm: Literal["evolution", "random"] = "evolution"
+    Attributes:
+        objectives: of nsga2; None takes the score against the latency, or MACs where there is no latency budget.
+    """
+
+    algorithm: Literal["evolution", "regularized", "local", "nsga2", "random"] = "evolution"
     niches: Literal["none", "depth"] = "depth"
     score: str = "zen"
     evaluations: Positive = 20_000
     seconds: Seconds | None = None
     population: Positive = 256
+    objectives: Annotated[tuple[str, ...], AfterValidator(check_objectives)] | None = None
     lookahead: Positive = 256
 
 
@@ -110,6 +124,15 @@ class Config(_Strict):
     train_device: str = "cpu"
     train_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _latency_is_known(self) -> Self:
+        wanted = [name for name in self.search.objectives or () if name.startswith("latency")]
+        if wanted and self.constraints.latency is None:
+            raise ValueError(
+                f"search.objectives has {wanted[0]}, which needs a latency budget; give constraints.latency"
+            )
+        return self
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
@@ -196,7 +219,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
     message = str(first["msg"]).removeprefix("Value error, ")
     if message.startswith(f"{name}."):  # of a recipe: it names the setting itself
         return message
-    return f"{name}={first.get('input')!r}: {message}"
+    return f"{name}={first.get('input')!r}: {message}" if name else message
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

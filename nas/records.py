@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
@@ -13,6 +13,18 @@ Metrics = Mapping[str, float]
 
 COUNTS = ("params", "macs", "depth", "convs", "peak_memory_bytes")  # whole numbers
 METRICS = ("score", "latency_ms", "latency_upper_ms", *COUNTS)
+LARGER_IS_BETTER = ("score",)  # everything else is a cost
+
+
+class InvalidObjectives(ValueError):
+    """What is to be optimised together is unknown, repeated or a single metric."""
+
+
+def check_objectives(names: Sequence[str]) -> tuple[str, ...]:
+    """Two or more different metrics, as a tuple; raises InvalidObjectives."""
+    if len(names) < 2 or len(set(names)) != len(names) or not set(names) <= set(METRICS):
+        raise InvalidObjectives(f"objectives={list(names)}, expected two or more different ones of {list(METRICS)}")
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ def _train(task: Task, finalists: Sequence[Finalist], folder: Path, narrator: Si
         storage_dir=folder,
         engine=task.config.engine.kind,
         address=task.config.engine.address,
+        workers=task.config.engine.workers,
         device=task.config.train_device,
         on_epoch=on_epoch,
     )

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from nas.algorithms.evolution import Evolution
+from nas.algorithms.local import LocalSearch
+from nas.algorithms.nsga2 import NSGA2
 from nas.algorithms.random import RandomSearch
+from nas.algorithms.regularized import RegularizedEvolution
 from nas.gates import Gates
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
@@ -28,6 +31,7 @@ from nas.store import RunStore
 SERIAL_BELOW_S = 20.0  # Ray takes about ten seconds to start
 DRIVER_BOUND_S = 2e-3  # a cheaper score than this keeps the driver, not the workers, busy
 PROBES = 5
+SAMPLE = 25  # competitors of regularised evolution, as published
 
 
 class Interrupted(RuntimeError):
@@ -85,15 +89,25 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
 def make_search(task: Task) -> Search:
     """The search algorithm of the configuration."""
     settings = task.config.search
-    if settings.algorithm == "random":
-        return RandomSearch(task.space, seed=task.config.seed, lookahead=settings.lookahead)
-    return Evolution(
-        task.space,
-        seed=task.config.seed,
-        population=settings.population,
-        niches=settings.niches,
-        lookahead=settings.lookahead,
-    )
+    common: dict[str, Any] = {"seed": task.config.seed, "lookahead": settings.lookahead}
+    match settings.algorithm:
+        case "random":
+            return RandomSearch(task.space, **common)
+        case "local":
+            return LocalSearch(task.space, **common)
+        case "regularized":
+            sample = min(SAMPLE, settings.population)
+            return RegularizedEvolution(task.space, population=settings.population, sample=sample, **common)
+        case "nsga2":
+            return NSGA2(task.space, population=settings.population, objectives=_objectives(task), **common)
+        case "evolution":
+            return Evolution(task.space, population=settings.population, niches=settings.niches, **common)
+
+
+def _objectives(task: Task) -> tuple[str, ...]:
+    """Those of the configuration; else the score against the latency, or MACs where no latency is known."""
+    cost = "macs" if task.latency_budget_ms is None else "latency_ms"
+    return task.config.search.objectives or ("score", cost)
 
 
 def choose_runner(task: Task, narrator: Silent) -> Runner:

@@ -499,7 +499,7 @@ def test_a_limit_on_time_ends_the_search(server, place):
 
 @pytest.mark.parametrize("algorithm", ["regularized", "local", "nsga2", "random"])
 def test_every_algorithm_searches_and_resumes_alike(server, place, algorithm):
-    settings = ("--set", f"search.algorithm={algorithm}", "--set", "search.population=20", *QUICK)
+    settings = (*QUICK, "--macs", "3M", "--set", f"search.algorithm={algorithm}", "--set", "search.population=20")
     ended = server.run("search", *settings, "--json", "--out", algorithm, cwd=place)
     assert ended.code == 0, ended.err
     connection = sqlite3.connect(place / algorithm / FILE_NAME)

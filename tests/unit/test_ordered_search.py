@@ -7,7 +7,10 @@ import pytest
 
 from hardware.counts import count
 from nas.algorithms.evolution import ENOUGH, Evolution, Members, depth_niche
+from nas.algorithms.local import LocalSearch
+from nas.algorithms.nsga2 import NSGA2
 from nas.algorithms.random import RandomSearch
+from nas.algorithms.regularized import RegularizedEvolution
 from nas.records import Candidate, Failure, Success
 from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block
@@ -47,6 +50,9 @@ def simulate(search, workers, n, seed):
 SEARCHES = {
     "evolution": lambda **more: Evolution(SPACE, seed=3, population=24, initial=8, **more),
     "niches": lambda **more: Evolution(SPACE, seed=3, population=64, niches="depth", **more),
+    "regularized": lambda **more: RegularizedEvolution(SPACE, seed=3, population=24, sample=6, **more),
+    "local": lambda **more: LocalSearch(SPACE, seed=3, patience=15, **more),
+    "nsga2": lambda **more: NSGA2(SPACE, seed=3, population=24, objectives=("score", "params"), **more),
     "random": lambda **more: RandomSearch(SPACE, seed=3, **more),
 }
 
