@@ -78,7 +78,9 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
 
 @click.command()
 @run_argument
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; report.html in the run by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; report.html in the run by default."
+)
 def report(run: Path, out: Path | None) -> None:
     """Write the offline HTML report of a run; an unfinished run can be reported as well."""
     from nas.report import write_report

@@ -250,6 +250,7 @@ WRONG = {
     "zero evaluations": (["search", "--evaluations", "0"], 2, ["evaluations"]),
     "no space to show": (["space", "show", "zon"], 2, ["did you mean"]),
     "report to nowhere": (["report", "run", "--out", "/proc/x.html"], 2, ["/proc/x.html: cannot be written"]),
+    "report to a folder": (["report", "run", "--out", "."], 2, ["directory"]),
     "negative seed": (["space", "show", "zen", "--seed", "-1"], 2, ["--seed", "-1"]),
     "negative seed of a profile": (["profile", "--resolution", "8", "--seed", "-1"], 2, ["--seed", "-1"]),
     "large seed": (["export", STRUCTURE, "--data", "digits", "--out", "x", "--seed", "9" * 23], 2, ["--seed", "999"]),
@@ -499,7 +500,7 @@ def test_a_limit_on_time_ends_the_search(server, place):
 
 @pytest.mark.parametrize("algorithm", ["regularized", "local", "nsga2", "random"])
 def test_every_algorithm_searches_and_resumes_alike(server, place, algorithm):
-    settings = (*QUICK, "--macs", "3M", "--set", f"search.algorithm={algorithm}", "--set", "search.population=20")
+    settings = (*QUICK, "--macs", "100M", "--set", f"search.algorithm={algorithm}", "--set", "search.population=20")
     ended = server.run("search", *settings, "--json", "--out", algorithm, cwd=place)
     assert ended.code == 0, ended.err
     connection = sqlite3.connect(place / algorithm / FILE_NAME)
