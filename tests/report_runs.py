@@ -19,7 +19,7 @@ from hardware.roofline import DEMANDS, FEATURES
 from nas.algorithms.evolution import Evolution
 from nas.config import Config
 from nas.gates import Gates
-from nas.job.delivery_stage import judge, sentence
+from nas.verdict import judge, sentence
 from nas.loop import SearchLoop
 from nas.objective import Objective
 from nas.records import Budget, Candidate, Failure, Success
@@ -145,7 +145,7 @@ def record_delivery(store: RunStore, latency_ms: float, budget_ms: float | None)
         {
             "verdict": verdict,
             "budget_ms": budget_ms,
-            "sentence": sentence(verdict, found, budget_ms),
+            "sentence": sentence(found, budget_ms, subject="the exported file"),
             "measurement": found.to_dict(),
             "parity": {"max_abs_error": 2e-6, "max_rel_error": 1e-7, "agree_top1": 1.0, "n": 8},
             "files": {"model.onnx": 216_000, "model.safetensors": 238_000},

@@ -52,7 +52,8 @@ def profile(  # noqa: PLR0913 - the options
     from search_spaces import default_space, load_space
 
     shape, num_classes = shapes(data, resolution, classes, in_channels)
-    space = load_space(default_space(shape[1]) if space_name == "auto" else space_name)
+    name = default_space(shape[1]) if space_name == "auto" else space_name
+    space = load_space(name)
     with narrator(quiet) as teller:
         table = profile_space(
             space,
@@ -62,6 +63,7 @@ def profile(  # noqa: PLR0913 - the options
             seconds=parse_seconds(seconds),
             seed=seed,
             confidence=confidence,
+            spec=name,
             progress=teller.update,
         )
     path = save_table(table)

@@ -108,7 +108,8 @@ def check(  # noqa: PLR0913 - the options
     A limit on latency needs a latency table; `netwright profile` makes one.
     """
     from hardware.device import Device
-    from hardware.lookup import profile_command
+    from hardware.lookup import ConditionsChanged, TableUnreadable, profile_command
+    from hardware.table_cache import find_table
     from nas.config import Config, InvalidConfig
     from nas.gates import Gates
     from nas.space_report import report_space
@@ -118,7 +119,12 @@ def check(  # noqa: PLR0913 - the options
     shape, num_classes = shapes(data, resolution, classes, in_channels)
     given = {key: value for key, value in limits.items() if value is not None}
     constraints = Config.from_dict({"constraints": given}, "space check").constraints.constraints()
-    table = _latency_table(found.name, Device.parse(device), shape, num_classes, limits["latency"] is not None)
+    try:
+        table = find_table(found, Device.parse(device), shape, num_classes, spec=name)
+    except (ConditionsChanged, TableUnreadable):
+        if limits["latency"] is not None:
+            raise
+        table = None
     if table is None and limits["latency"] is not None:
         raise InvalidConfig(
             f"space check: no latency table of {found.name} for {device} at {shape[1]} pixels; make one: "
@@ -136,19 +142,6 @@ def check(  # noqa: PLR0913 - the options
         [{"metric": key, **row} for key, row in result["metrics"].items()],
         ("metric", "least", "p10", "median", "p90", "most"),
     )
-
-
-def _latency_table(space: str, device: Any, shape: tuple[int, int, int], num_classes: int, needed: bool) -> Any:
-    """The cached table; one that cannot be used is passed over unless it is needed."""
-    from hardware.lookup import ConditionsChanged, TableUnreadable
-    from hardware.table_cache import find_table
-
-    try:
-        return find_table(space, device, shape, num_classes)
-    except (ConditionsChanged, TableUnreadable):
-        if needed:
-            raise
-        return None
 
 
 def _cardinality(found: Any) -> int | None:

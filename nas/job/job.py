@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware.lookup import LatencyTable
+from hardware.lookup import ConditionsChanged, LatencyTable
 from nas.config import Config
 from nas.job.delivery_stage import deliver, train_winner
 from nas.job.finalists_stage import Finalist, choose_finalists, race
@@ -63,7 +63,20 @@ def resume_job(directory: Path, narrator: Silent) -> Outcome:
         table = None if text is None else LatencyTable.from_json(text)
         task = Task(config)
         task.check()
+        if not store.events("finished"):
+            warn_of_other_conditions(task, table, narrator)
         return _run(task, table, store, run_file(directory).parent, narrator)
+
+
+def warn_of_other_conditions(task: Task, table: LatencyTable | None, narrator: Silent) -> None:
+    """A run may go on elsewhere: its search is the same there, and what is measured is measured there."""
+    if table is None:
+        return
+    try:
+        table.check_conditions(task.space.name, task.device, task.input_shape)
+    except ConditionsChanged as error:
+        changes = str(error).split(". Renew it:", maxsplit=1)[0]
+        narrator.say(f"resume: {changes}. The search keeps its predictions; measurements are of this machine, now")
 
 
 def _run(task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent) -> Outcome:

@@ -18,7 +18,7 @@ def latency_table(task: Task, narrator: Silent) -> LatencyTable | None:
     if task.latency_budget_ms is None:
         return None
     try:
-        table = find_table(task.space.name, task.device, task.input_shape, task.num_classes)
+        table = find_table(task.space, task.device, task.input_shape, task.num_classes, spec=task.space_name)
     except (ConditionsChanged, TableUnreadable) as error:
         narrator.say(f"{error}")
         table = None
@@ -40,6 +40,7 @@ def profile(task: Task, narrator: Silent) -> LatencyTable:
         seconds=seconds,
         seed=0,
         confidence=task.config.latency.confidence,
+        spec=task.space_name,
         progress=narrator.update,
     )
     narrator.done()

@@ -8,6 +8,7 @@ import pytest
 
 from hardware.conditions import Conditions
 from hardware.counts import count
+from hardware.lookup import ConditionsChanged
 from hardware.measure import Measurement
 from nas.algorithms.evolution import depth_niche
 from nas.config import Config
@@ -16,6 +17,7 @@ from nas.job.baselines import largest_feasible, scaled_mobilenets, scaled_resnet
 from nas.job.finalists_stage import _take_turns
 from nas.job.guard_stage import _distance
 from nas.job.guard_verdict import conclude
+from nas.job.job import warn_of_other_conditions
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.records import Candidate, Success
@@ -232,3 +234,26 @@ def test_a_guard_killed_in_its_trainings_goes_on_with_the_same_networks(store, t
     found = guard_stage.guard(task, winner, gates, store, tmp_path, Silent())
     assert trained[0] == trained[1]
     assert [r["top1"] for r in found["rows"]] == [[0.9], [0.8]]
+
+
+class Said(Silent):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def test_a_run_that_goes_on_on_another_machine_is_told_so():
+    def changed(*_):
+        raise ConditionsChanged("latency table: cpu_model was Z80, now 6502. Renew it: netwright profile --space zen")
+
+    task, said = Task(Config.from_dict({"space": "zen-tiny"})), Said()
+    warn_of_other_conditions(task, SimpleNamespace(check_conditions=changed), said)
+    warn_of_other_conditions(task, SimpleNamespace(check_conditions=lambda *_: None), said)
+    warn_of_other_conditions(task, None, said)
+    [line] = said.lines
+    assert "cpu_model was Z80, now 6502. The search keeps its predictions" in line
+    assert "profile" not in line
