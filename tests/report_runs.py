@@ -19,12 +19,12 @@ from hardware.roofline import DEMANDS, FEATURES
 from nas.algorithms.evolution import Evolution
 from nas.config import Config
 from nas.gates import Gates
-from nas.verdict import judge, sentence
 from nas.loop import SearchLoop
 from nas.objective import Objective
 from nas.records import Budget, Candidate, Failure, Success
 from nas.runners.serial import SerialRunner
 from nas.store import FILE_NAME, RunStore
+from nas.verdict import judge, sentence
 from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block
 
