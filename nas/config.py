@@ -58,10 +58,10 @@ class SearchSettings(_Strict):
     """How candidates are proposed and scored.
 
     Attributes:
-        objectives: of nsga2; None takes the score against the latency, or MACs where there is no latency budget.
+        objectives: of nsga2 and optuna-nsga2; None takes the score against the latency, or MACs without such a budget.
     """
 
-    algorithm: Literal["evolution", "regularized", "local", "nsga2", "random"] = "evolution"
+    algorithm: Literal["evolution", "regularized", "local", "nsga2", "tpe", "optuna-nsga2", "random"] = "evolution"
     niches: Literal["none", "depth"] = "depth"
     score: str = "zen"
     evaluations: Positive = 20_000

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from nas.algorithms.evolution import Evolution
 from nas.algorithms.local import LocalSearch
 from nas.algorithms.nsga2 import NSGA2
+from nas.algorithms.optuna_sampler import OptunaSearch
 from nas.algorithms.random import RandomSearch
 from nas.algorithms.regularized import RegularizedEvolution
 from nas.gates import Gates
@@ -88,20 +89,19 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
 
 def make_search(task: Task) -> Search:
     """The search algorithm of the configuration."""
-    settings = task.config.search
+    space, settings, objectives = task.space, task.config.search, _objectives(task)
+    size = settings.population
     common: dict[str, Any] = {"seed": task.config.seed, "lookahead": settings.lookahead}
-    match settings.algorithm:
-        case "random":
-            return RandomSearch(task.space, **common)
-        case "local":
-            return LocalSearch(task.space, **common)
-        case "regularized":
-            sample = min(SAMPLE, settings.population)
-            return RegularizedEvolution(task.space, population=settings.population, sample=sample, **common)
-        case "nsga2":
-            return NSGA2(task.space, population=settings.population, objectives=_objectives(task), **common)
-        case "evolution":
-            return Evolution(task.space, population=settings.population, niches=settings.niches, **common)
+    makers: dict[str, Callable[[], Search]] = {
+        "evolution": lambda: Evolution(space, population=size, niches=settings.niches, **common),
+        "regularized": lambda: RegularizedEvolution(space, population=size, sample=min(SAMPLE, size), **common),
+        "local": lambda: LocalSearch(space, **common),
+        "nsga2": lambda: NSGA2(space, population=size, objectives=objectives, **common),
+        "tpe": lambda: OptunaSearch(space, sampler="tpe", **common),
+        "optuna-nsga2": lambda: OptunaSearch(space, sampler="nsga2", objectives=objectives, **common),
+        "random": lambda: RandomSearch(space, **common),
+    }
+    return makers[settings.algorithm]()
 
 
 def _objectives(task: Task) -> tuple[str, ...]:

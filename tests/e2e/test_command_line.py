@@ -498,9 +498,19 @@ def test_a_limit_on_time_ends_the_search(server, place):
     assert server.run("status", "timed", "--json", cwd=place).json()["candidates"] - found < 0.2 * found
 
 
-@pytest.mark.parametrize("algorithm", ["regularized", "local", "nsga2", "random"])
+@pytest.mark.parametrize("algorithm", ["regularized", "local", "nsga2", "tpe", "optuna-nsga2", "random"])
 def test_every_algorithm_searches_and_resumes_alike(server, place, algorithm):
-    settings = (*QUICK, "--macs", "100M", "--set", f"search.algorithm={algorithm}", "--set", "search.population=20")
+    settings = (
+        *QUICK,
+        "--macs",
+        "100M",
+        "--space",
+        "genet-tiny",
+        "--set",
+        f"search.algorithm={algorithm}",
+        "--set",
+        "search.population=20",
+    )
     ended = server.run("search", *settings, "--json", "--out", algorithm, cwd=place)
     assert ended.code == 0, ended.err
     connection = sqlite3.connect(place / algorithm / FILE_NAME)

@@ -9,6 +9,7 @@ from hardware.counts import count
 from nas.algorithms.evolution import ENOUGH, Evolution, Members, depth_niche
 from nas.algorithms.local import LocalSearch
 from nas.algorithms.nsga2 import NSGA2
+from nas.algorithms.optuna_sampler import NoKnobs, OptunaSearch
 from nas.algorithms.random import RandomSearch
 from nas.algorithms.regularized import RegularizedEvolution
 from nas.records import Candidate, Failure, Success
@@ -17,6 +18,7 @@ from search_spaces.arch import Architecture, Block
 from search_spaces.space import GridSpace, Knob
 
 SPACE = SPACES["zen-tiny"]
+GENET = SPACES["genet-tiny"]
 
 
 def outcome(candidate):
@@ -57,6 +59,19 @@ SEARCHES = {
 }
 
 
+OPTUNA = {
+    "tpe": lambda **more: OptunaSearch(GENET, seed=3, **more),
+    "optuna-nsga2": lambda **more: OptunaSearch(GENET, seed=3, sampler="nsga2", objectives=("score", "params"), **more),
+}
+
+
+@pytest.mark.parametrize("make", OPTUNA.values(), ids=OPTUNA)
+def test_the_sequence_of_optuna_does_not_depend_on_the_workers(make):
+    reference = simulate(make(lookahead=5), 1, 40, seed=0)
+    for workers in (2, 8):
+        assert simulate(make(lookahead=5), workers, 40, seed=1) == reference
+
+
 @pytest.mark.parametrize("make", SEARCHES.values(), ids=SEARCHES)
 @pytest.mark.parametrize("lookahead", [1, 5, 64])
 def test_the_sequence_does_not_depend_on_the_workers(make, lookahead):
@@ -65,6 +80,35 @@ def test_the_sequence_does_not_depend_on_the_workers(make, lookahead):
     for workers in (2, 8, 50):
         for seed in (1, 2):
             assert simulate(make(lookahead=lookahead), workers, 250, seed) == reference
+
+
+def test_optuna_learns_what_is_good_and_what_is_allowed():
+    def width(candidate):
+        costs = count(candidate.arch, (1, 8, 8), 10)
+        metrics = {"params": costs.params, "score": -abs(np.log(costs.macs / 2e6))}
+        known = Candidate(candidate.id, candidate.arch, None, metrics)
+        over = costs.params / 500_000 - 1
+        return Failure(known, "rejected", "params", over) if over > 0 else Success(known, metrics)
+
+    def last_half(search):
+        results = []
+        for _ in range(120):
+            [candidate] = search.ask(1)
+            results.append(width(candidate))
+            search.tell(results[-1])
+        late = results[60:]
+        feasible = [result for result in late if isinstance(result, Success)]
+        return len(feasible) / len(late), np.mean([result.metrics["score"] for result in feasible])
+
+    share, score = last_half(OptunaSearch(GENET, seed=0, lookahead=1))
+    random_share, random_score = last_half(RandomSearch(GENET, seed=0, lookahead=1))
+    assert share > 1.2 * random_share
+    assert score > random_score
+
+
+def test_optuna_needs_a_table_of_knobs():
+    with pytest.raises(NoKnobs, match="zen-tiny: has no table of knobs"):
+        OptunaSearch(SPACE, seed=0)
 
 
 def test_ids_count_from_nought_and_the_seed_matters():
