@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.config import Config, merge
 from nas.narrator import Narrator, Silent
-from nas.run import Run
+from nas.run import Run, new_directory
 
 if TYPE_CHECKING:
     from search_spaces.build import Network
@@ -20,7 +20,7 @@ def search(  # noqa: PLR0913 - the facts of a search, all named
     latency: str | None = None,
     device: str = "onnxruntime",
     space: str = "auto",
-    out: str | Path = "runs/latest",
+    out: str | Path | None = None,
     seed: int = 0,
     config: Config | Mapping[str, Any] | None = None,
     verbose: bool = False,
@@ -32,7 +32,7 @@ def search(  # noqa: PLR0913 - the facts of a search, all named
         latency: budget with its unit, for example "2ms"; None for no latency budget.
         device: what the budget is held on, for example "onnxruntime:threads=2".
         space: name of a search space, or ``package.module:Space``.
-        out: directory of the run; must not hold one yet.
+        out: directory of the run; must not hold one yet. None takes ``runs/<dataset>-<date>-<time>``.
         seed: of everything random.
         config: further settings (see ``nas.config.Config``); the arguments above are laid on top where given.
         verbose: tell what is going on, on stderr.
@@ -47,9 +47,11 @@ def search(  # noqa: PLR0913 - the facts of a search, all named
         over["constraints"] = {"latency": latency}
     from nas.job.job import start_job
 
+    settings = Config.from_dict(merge(base, over))
+    directory = new_directory(settings.data) if out is None else Path(out)
     with _narrator(verbose) as narrator:
-        start_job(Config.from_dict(merge(base, over)), Path(out), narrator)
-    return Run.open(out)
+        start_job(settings, directory, narrator)
+    return Run.open(directory)
 
 
 def resume(path: str | Path, *, verbose: bool = False) -> Run:

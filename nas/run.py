@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +21,15 @@ if TYPE_CHECKING:
 
 WINNER = "winner"
 REPORT = "report.html"
+
+
+def new_directory(data: str) -> Path:
+    """``runs/<dataset>-<date>-<time>``: where a run goes that is given no place; no run is there yet."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(data.rpartition(":")[2]).stem).strip("-") or "run"
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    first = Path("runs") / f"{name}-{stamp}"
+    later = (first.with_name(f"{first.name}-{i}") for i in itertools.count(2))
+    return next(path for path in itertools.chain([first], later) if not path.exists())
 
 
 class NothingFeasible(RuntimeError):

@@ -34,22 +34,22 @@ from nas.cli.options import (
 @click.option("--address", help="Of a running Ray cluster.")
 @click.option("--set", "settings", multiple=True, metavar="A.B=C", help="Any other setting. Repeatable.")
 @click.option("--no-train", is_flag=True, help="Stop after the finalists are measured.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs/latest"), show_default=True, help="Run directory."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory; else runs/<dataset>-<date>-<time>.")
 @json_option
 @quiet_option
 def search(
-    config_file: Path | None, settings: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **flags: Any
+    config_file: Path | None, settings: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool, **flags: Any
 ) -> None:
     """Search a space under limits, train the winner, export it, and measure that it keeps the budget."""
     from nas.config import Config
     from nas.job.job import start_job
+    from nas.run import new_directory
 
     over = _overrides(flags, settings)
     config = Config.from_yaml(config_file, over) if config_file else Config.from_dict(over, "search")
-    with narrator(quiet) as teller, _resumable(out):
-        outcome = start_job(config, out, teller)
+    directory = out or new_directory(config.data)
+    with narrator(quiet) as teller, _resumable(directory):
+        outcome = start_job(config, directory, teller)
     _finish(outcome, as_json)
 
 

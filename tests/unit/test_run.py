@@ -1,13 +1,14 @@
 """Reading a run: what its rows, fronts and best candidates are."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nas.config import Config
 from nas.records import Candidate, Failure, Success
-from nas.run import NothingFeasible, Run, UnknownMetric, cost_metric
+from nas.run import NothingFeasible, Run, UnknownMetric, cost_metric, new_directory
 from nas.store import FILE_NAME, RunFileError, RunStore
 from search_spaces.arch import Architecture, Block
 
@@ -140,3 +141,16 @@ def test_one_candidate_by_its_number(run):
 def test_a_folder_without_a_run_is_one_line(tmp_path):
     with pytest.raises(RunFileError, match=r"no run\.sqlite there"):
         Run.open(tmp_path)
+
+
+def test_a_run_without_a_place_gets_one_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = new_directory("/data/my images.npz")
+    assert first.parent == Path("runs")
+    assert first.name.startswith("my-images-20")
+    seen = set()
+    for data in ("digits", "digits", "digits", "module:function", "..."):
+        path = new_directory(data)
+        path.mkdir(parents=True)
+        seen.add(path)
+    assert len(seen) == 5
