@@ -95,7 +95,10 @@ MODULES = {
     "genet-tiny": lambda: _member("genet-tiny"),
 }
 every_proxy = pytest.mark.parametrize("name", MODULE_PROXIES)
-every_module = pytest.mark.parametrize("kind", MODULES)
+SLOW = ("zen-tiny",)
+every_module = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in MODULES]
+)
 
 
 def _images(count=6):
@@ -268,7 +271,9 @@ def test_labels_that_do_not_fit_are_one_line(name, labels, said):
         MODULE_PROXIES[name].load()(Fixed(nn.Identity()), _images(), labels)
 
 
-@every_proxy
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "grasp" else n for n in MODULE_PROXIES]
+)
 def test_an_architecture_is_scored_alike_for_one_seed(name):
     rng = np.random.default_rng(3)
     arch = min((SPACES["genet-tiny"].sample(rng) for _ in range(20)), key=lambda arch: count(arch, SHAPE, 4).macs)

@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from predictors.proxies import ProxyFailed
-from predictors.proxies.module_proxies.fisher import fisher
+from predictors.proxies.module_proxies.fisher import fisher, fisher_channels
 from predictors.proxies.module_proxies.grad_norm import grad_norm, grad_norm_all
 from predictors.proxies.module_proxies.grasp import grasp
 from predictors.proxies.module_proxies.jacob_cov import K, jacob_cov
@@ -112,11 +112,40 @@ def test_fisher_is_half_the_mean_square_of_each_channels_saliency():
         values.append(layer(values[-1]))
     outputs = [values[at + 1] for at in (0, 3, 8)]
     gradients = torch.autograd.grad(F.cross_entropy(values[-1], LABELS), outputs)
-    expected = sum(
+    parts = [
         0.5 * (a * g).reshape(*a.shape[:2], -1).sum(2).square().mean(0).sum().item()
         for a, g in zip(outputs, gradients, strict=True)
-    )
+    ]
+    assert fisher_channels(_net(), _images(), LABELS) == pytest.approx(sum(parts), rel=1e-5)
+    sizes = (2 * 9, 4 * 9, 5)
+    expected = sum(part * size for part, size in zip(parts, sizes, strict=True))
     assert fisher(_net(), _images(), LABELS) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fisher_of_grouped_transposed_and_token_layers():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.grouped = nn.Conv2d(2, 4, 3, groups=2)
+            self.transposed = nn.ConvTranspose2d(4, 6, 2)
+            self.tokens = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.tokens(self.transposed(self.grouped(x)).flatten(2).mT).mean(1)
+
+    net = Mixed()
+    grouped = net.grouped(_images())
+    transposed = net.transposed(grouped)
+    tokens = net.tokens(transposed.flatten(2).mT)
+    loss = F.cross_entropy(tokens.mean(1), LABELS)
+    gradients = torch.autograd.grad(loss, [grouped, transposed, tokens])
+    parts = [
+        0.5 * (a * g).sum(axes).square().mean(0).sum().item()
+        for a, g, axes in zip((grouped, transposed, tokens), gradients, ((2, 3), (2, 3), (1,)), strict=True)
+    ]
+    expected = parts[0] * 9 + parts[1] * 4 * 4 + parts[2] * 6
+    assert fisher(net, _images(), LABELS) == pytest.approx(expected, rel=1e-5)
 
 
 def test_fisher_sees_the_output_before_an_activation_in_place():

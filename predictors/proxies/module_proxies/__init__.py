@@ -65,7 +65,10 @@ MODULE_PROXIES: Mapping[str, ModuleProxy] = MappingProxyType(
         ),
         "snip": ModuleProxy("snip", "snip", "higher", True, 1, 32, "Lee et al. 2019, arXiv 1810.02340"),
         "grasp": ModuleProxy("grasp", "grasp", "higher", True, 2, 32, "Wang et al. 2020, arXiv 2002.07376"),
-        "fisher": ModuleProxy("fisher", "fisher", "higher", True, 1, 32, "Turner et al. 2020, arXiv 1906.04113"),
+        "fisher": ModuleProxy("fisher", "fisher", "higher", True, 1, 32, _ZERO_COST),
+        "fisher_channels": ModuleProxy(
+            "fisher_channels", "fisher", "higher", True, 1, 32, "Turner et al. 2020, arXiv 1906.04113"
+        ),
         "synflow": ModuleProxy("synflow", "synflow", "higher", False, 1, 1, "Tanaka et al. 2020, arXiv 2006.05467"),
         "synflow_bn": ModuleProxy("synflow_bn", "synflow", "higher", False, 1, 1, _ZERO_COST),
         "naswot": ModuleProxy("naswot", "naswot", "higher", False, 0, 32, "Mellor et al. 2021, arXiv 2006.04647"),

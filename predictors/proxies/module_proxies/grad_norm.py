@@ -23,7 +23,7 @@ def grad_norm(
         device: where to compute.
     Returns: loss per unit of weight; higher is better.
     Raises: ProxyFailed: the module does not fit; no gradient, or one that is not finite.
-    Source: Abdelfattah et al. 2021, arXiv 2101.08134, section 3.2.
+    Source: Abdelfattah et al. 2021, arXiv 2101.08134.
     Deviations: weights as in ``Specimen.weights``; equal for networks of convolutions and linear layers.
         Zen-NAS (arXiv 2102.01063) calls by this name the norm of all parameters at once: ``grad_norm_all``.
     """

@@ -28,8 +28,8 @@ def grasp(
         device: where to compute.
     Returns: either sign; higher is better.
     Raises: ProxyFailed: the module does not fit or has no second derivatives; dead or overflowing network.
-    Source: Wang et al. 2020, arXiv 2002.07376, equation 8; as a score of networks, with this sign,
-        Abdelfattah et al. 2021, arXiv 2101.08134, equation 1.
+    Source: Wang et al. 2020, arXiv 2002.07376; as a score of networks, with this sign,
+        Abdelfattah et al. 2021, arXiv 2101.08134.
     Deviations: no temperature on the logits (Wang et al. divide them by 200 for pruning). Weights as in
         ``Specimen.weights``; equal for networks of convolutions and linear layers.
     """

@@ -25,7 +25,7 @@ def jacob_cov(
         device: where to compute.
     Returns: at most -N, reached where no two Jacobians correlate; higher is better. Compare at one batch size.
     Raises: ProxyFailed: the module does not fit; an image whose gradient is constant or not finite.
-    Source: Mellor et al., arXiv 2006.04647 version 1, equation 2; as a score "jacob_cov" Abdelfattah et al. 2021,
+    Source: Mellor et al., arXiv 2006.04647 version 1; as a score "jacob_cov" Abdelfattah et al. 2021,
         arXiv 2101.08134.
     Deviations: symmetric eigenvalues in float64, negative rounding errors as 0.
     """

@@ -45,7 +45,7 @@ def naswot(
         device: where to compute.
     Returns: nats; higher is better. Grows with N and, by N a factor, with the logarithm of the activations.
     Raises: ProxyFailed: the module does not fit or has no rectifier; two images switch everything alike.
-    Source: Mellor et al. 2021, arXiv 2006.04647, equation 2.
+    Source: Mellor et al. 2021, arXiv 2006.04647.
     Deviations: beside ReLU and ReLU6 counts the smooth ones (GELU, SiLU, hard swish, Mish, ELU), by the sign of
         their input; sigmoid, tanh and clamp do not count.
     """

@@ -27,7 +27,7 @@ def ntk_condition(
     Returns: >= 1; LOWER is better. Rises with N: compare at one batch size.
     Raises: ProxyFailed: the module does not fit; no or not finite gradients; a kernel that is singular within
         the precision of float32, whose condition number would be noise.
-    Source: Chen et al. 2021, TE-NAS, arXiv 2102.11535, equation 3.
+    Source: Chen et al. 2021, TE-NAS, arXiv 2102.11535.
     Deviations: as its code does, w are all parameters but the biases, f is the sum of the logits, and batch norms
         use the statistics of the batch. Where the code reports 100000 for a kernel without condition, this raises.
     """

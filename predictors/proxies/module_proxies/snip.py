@@ -22,8 +22,8 @@ def snip(
         device: where to compute.
     Returns: nats of loss; higher is better.
     Raises: ProxyFailed: the module does not fit; no gradient, or one that is not finite.
-    Source: Lee et al. 2019, arXiv 1810.02340, equation 5; as a score of networks Abdelfattah et al. 2021,
-        arXiv 2101.08134, equation 1. There the sensitivities are normalised to sum to 1 before pruning; here
+    Source: Lee et al. 2019, arXiv 1810.02340; as a score of networks Abdelfattah et al. 2021,
+        arXiv 2101.08134. There the sensitivities are normalised to sum to 1 before pruning; here
         their sum is the score.
     Deviations: weights as in ``Specimen.weights``; equal for networks of convolutions and linear layers.
     """

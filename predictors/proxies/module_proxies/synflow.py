@@ -28,8 +28,8 @@ def synflow(
         device: where to compute; needs float64.
     Returns: nats; higher is better (the literature's sign; the code of Zen-NAS has it reversed).
     Raises: ProxyFailed: the module does not fit; no flow at all; flow beyond 1e308 (``synflow_bn`` never is).
-    Source: Tanaka et al. 2020, arXiv 2006.05467, equation 3 and algorithm 1; summed over the weights as a score
-        of networks in Abdelfattah et al. 2021, arXiv 2101.08134, equation 1.
+    Source: Tanaka et al. 2020, arXiv 2006.05467; summed over the weights as a score
+        of networks in Abdelfattah et al. 2021, arXiv 2101.08134.
     Deviations: the logarithm, which keeps the order. Layer and group norms are taken out like batch norms.
         Norms called as functions, not modules, stay.
     """
