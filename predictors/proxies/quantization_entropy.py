@@ -1,0 +1,162 @@
+"""QE-Score: the entropy of MAE-DET for a network whose convolutions have few bits, each its own number.
+
+Images and weights are N(0, sigma_a^2) and N(0, sigma_w^2) in steps of the quantiser. Rounded to integers and
+clipped to [-2^(b-1), 2^(b-1)], N(0, sigma^2) keeps the root mean square T(sigma, b), so that a convolution of b_a
+and b_w bits multiplies the deviation of its map, brought back to sigma_a each time, by
+
+    sqrt(in_channels k^2 / groups) T(sigma_a, b_a) T(sigma_w, b_w) / sigma_a
+
+The score is that of MAE-DET with the logarithm of this factor for each convolution. With M = 2^(b-1),
+
+    T^2 = sum over j = 1..M of (2 j - 1) erfc((j - 1/2) / (sigma sqrt 2)),
+
+because j^2 is the sum of the first j odd numbers and erfc the chance of a value beyond j - 1/2 on either side.
+
+Exactness: as MAE-DET. T supposes that what enters a convolution is normal, as for wide layers.
+
+Source: Sun et al. 2022, Entropy-Driven Mixed-Precision Quantization for Deep Network Design (NeurIPS 2022); the
+closed form, sigma_a = 5 and sigma_w = 4 are those of the authors' released code, which tabulates T for 9 sigmas.
+Deviations: T from its formula, for any sigma; weights belong to the last stages, as in ``entropy``.
+Checked against: tests/golden/entropy_scores.json.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from numbers import Integral
+from typing import NamedTuple
+
+from predictors.proxies.entropy import (
+    MULTI_SCALE,
+    Stage,
+    chain_convolutions,
+    stages,
+    stages_of_layers,
+    weighted,
+)
+from predictors.proxies.failure import ProxyFailed
+from search_spaces.arch import Architecture
+from search_spaces.expand import expand
+from search_spaces.layers import Layer, Shape, main_path
+
+ACTIVATION_STD = 5.0
+WEIGHT_STD = 4.0
+MIN_BITS, MAX_BITS = 2, 16
+
+
+class Bits(NamedTuple):
+    """Numbers of bits of one convolution, each 2 to 16.
+
+    Attributes:
+        activation: of its input.
+        weight: of its weights.
+    """
+
+    activation: int
+    weight: int
+
+
+def quantization_entropy(
+    arch: Architecture,
+    input_shape: Shape,
+    bits: Sequence[Bits],
+    *,
+    weights: Sequence[float] = MULTI_SCALE,
+    activation_std: float = ACTIVATION_STD,
+    weight_std: float = WEIGHT_STD,
+) -> float:
+    """Compute the QE-Score of an architecture.
+
+    Args:
+        arch: the design.
+        input_shape: (channels, height, width) of one image.
+        bits: one a convolution in execution order, shortcuts and gates left out.
+        weights: of the last stages, the deepest last.
+        activation_std: sigma_a in quantiser steps, > 0.
+        weight_std: sigma_w in quantiser steps, > 0.
+    Returns: nats; higher means more expressive. Comparable only at equal sigma_a and sigma_w.
+    Raises: ProxyFailed: bits that are too few, too many or out of range, naming the convolution; else as ``mad_score``.
+    """
+    found = stages(arch, input_shape)
+    if not _fit(bits, found):
+        raise _misfit(expand(arch, input_shape), bits)
+    return _score(found, bits, weights, (activation_std, weight_std))
+
+
+def quantization_entropy_of_layers(
+    layers: Sequence[Layer],
+    bits: Sequence[Bits],
+    *,
+    weights: Sequence[float] = MULTI_SCALE,
+    activation_std: float = ACTIVATION_STD,
+    weight_std: float = WEIGHT_STD,
+) -> float:
+    """Compute the same for a network given as layers; settings, result and errors as in ``quantization_entropy``."""
+    found = stages_of_layers(layers)
+    if not _fit(bits, found):
+        raise _misfit(layers, bits)
+    return _score(found, bits, weights, (activation_std, weight_std))
+
+
+def _score(found: Sequence[Stage], bits: Sequence[Bits], weights: Sequence[float], stds: tuple[float, float]) -> float:
+    if not all(0 < std < math.inf for std in stds):
+        raise ProxyFailed(
+            f"QE-Score: activation_std={stds[0]}, weight_std={stds[1]}; expected positive, finite numbers"
+        )
+    kept = list(accumulate((_log_kept(*pair, *stds) for pair in bits), initial=0.0))
+    values = [math.log(stage.shape[0]) + stage.log_std + kept[stage.convs] for stage in found]
+    return weighted(values, weights, "QE-Score")
+
+
+@lru_cache(maxsize=10_000)
+def _log_kept(activation: int, weight: int, activation_std: float, weight_std: float) -> float:
+    kept = quantized_rms(activation_std, activation) * quantized_rms(weight_std, weight) / activation_std
+    if kept == 0:
+        raise ProxyFailed(
+            f"QE-Score: activation_std={activation_std}, weight_std={weight_std} round to nothing; "
+            "expected about 1 step or more"
+        )
+    return math.log(kept)
+
+
+@lru_cache(maxsize=10_000)
+def quantized_rms(std: float, bits: int) -> float:
+    """Root mean square of N(0, std^2) rounded to integers and clipped to [-2^(bits-1), 2^(bits-1)].
+
+    Args:
+        std: in quantiser steps, > 0.
+        bits: 2 to 16; a range of 2^bits + 1 values, as the authors count it.
+    Returns: quantiser steps.
+    """
+    scale = 1 / (std * math.sqrt(2))
+    mean_square = 0.0
+    for j in range(1, 2 ** (bits - 1) + 1):
+        beyond = math.erfc((j - 0.5) * scale)
+        if beyond == 0:
+            break
+        mean_square += (2 * j - 1) * beyond
+    return math.sqrt(mean_square)
+
+
+def _fit(bits: Sequence[Bits], found: Sequence[Stage]) -> bool:
+    return len(bits) == found[-1].convs and all(map(_in_range, bits))
+
+
+def _in_range(pair: Bits) -> bool:
+    return len(pair) == 2 and all(isinstance(b, Integral) and MIN_BITS <= b <= MAX_BITS for b in pair)
+
+
+def _misfit(layers: Sequence[Layer], bits: Sequence[Bits]) -> ProxyFailed:
+    """Name the first convolution whose bits are missing or out of range."""
+    convs = chain_convolutions(main_path(layers))
+    for conv, pair in zip(convs, bits, strict=False):
+        if not _in_range(pair):
+            return ProxyFailed(
+                f"{conv.name}: bits {tuple(pair)}, expected (activation, weight), each a whole number of "
+                f"{MIN_BITS} to {MAX_BITS}"
+            )
+    at = f"none for {convs[len(bits)].name}" if len(bits) < len(convs) else f"the last is {convs[-1].name}"
+    return ProxyFailed(f"QE-Score: {len(bits)} bit pairs, expected one for each of {len(convs)} convolutions; {at}")
