@@ -120,9 +120,9 @@ def super_block_depths(arch: Architecture, input_shape: Shape) -> tuple[int, ...
         input_shape: (channels, height, width) of one image.
     Returns: sub-layers of each block, >= 1.
     """
-    blocks = [(block, shape) for block, shape in block_inputs(arch, input_shape) if block.inner]
-    uncounted = 0 if not blocks or block_terms(*blocks[0]).depthwise else _UNCOUNTED_FULL_BLOCKS
-    return tuple(block.depth for block, _ in blocks[uncounted:])
+    depthwise = (block_terms(block, shape).depthwise for block, shape in block_inputs(arch, input_shape) if block.inner)
+    uncounted = 0 if next(depthwise, True) else _UNCOUNTED_FULL_BLOCKS
+    return tuple([block.depth for block in arch.blocks if block.inner][uncounted:])
 
 
 def depth_unevenness(depths: Sequence[int]) -> float:

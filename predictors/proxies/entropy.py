@@ -184,19 +184,13 @@ def _sub_layer_terms(part: SubLayer) -> Terms:
 
 def _chain_terms(path: Sequence[Layer]) -> Terms:
     convs = chain_convolutions(path)
-    return Terms(
-        path[-1].shape,
-        len(convs),
-        sum(0.5 * math.log(_fan_in(conv)) for conv in convs),
-        any(layer.op == MUL for layer in path),
-        any(conv.stride > 1 for conv in convs),
-        any(conv.groups > 1 for conv in convs),
-    )
-
-
-def _fan_in(conv: Layer) -> int:
-    """Products that one output element of a convolution sums: in_channels k^2 / groups."""
-    return conv.in_shape[0] // conv.groups * conv.kernel * conv.kernel
+    products, halves, depthwise = 1, False, False
+    for conv in convs:
+        products *= conv.in_shape[0] // conv.groups * conv.kernel * conv.kernel
+        halves = halves or conv.stride > 1
+        depthwise = depthwise or conv.groups > 1
+    gated = MUL in [layer.op for layer in path]
+    return Terms(path[-1].shape, len(convs), 0.5 * math.log(products), gated, halves, depthwise)
 
 
 def chain_convolutions(path: Iterable[Layer]) -> list[Layer]:

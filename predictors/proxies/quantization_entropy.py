@@ -26,7 +26,6 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
-from numbers import Integral
 from typing import NamedTuple
 
 from predictors.proxies.entropy import (
@@ -45,6 +44,7 @@ from search_spaces.layers import Layer, Shape, main_path
 ACTIVATION_STD = 5.0
 WEIGHT_STD = 4.0
 MIN_BITS, MAX_BITS = 2, 16
+_PRECISIONS = range(MIN_BITS, MAX_BITS + 1)
 
 
 class Bits(NamedTuple):
@@ -80,10 +80,10 @@ def quantization_entropy(
     Returns: nats; higher means more expressive. Comparable only at equal sigma_a and sigma_w.
     Raises: ProxyFailed: bits that are too few, too many or out of range, naming the convolution; else as ``mad_score``.
     """
-    found = stages(arch, input_shape)
-    if not _fit(bits, found):
-        raise _misfit(expand(arch, input_shape), bits)
-    return _score(found, bits, weights, (activation_std, weight_std))
+    try:
+        return _score(stages(arch, input_shape), bits, weights, (activation_std, weight_std))
+    except _Misfit:
+        raise _misfit(expand(arch, input_shape), bits) from None
 
 
 def quantization_entropy_of_layers(
@@ -95,31 +95,45 @@ def quantization_entropy_of_layers(
     weight_std: float = WEIGHT_STD,
 ) -> float:
     """Compute the same for a network given as layers; settings, result and errors as in ``quantization_entropy``."""
-    found = stages_of_layers(layers)
-    if not _fit(bits, found):
-        raise _misfit(layers, bits)
-    return _score(found, bits, weights, (activation_std, weight_std))
+    try:
+        return _score(stages_of_layers(layers), bits, weights, (activation_std, weight_std))
+    except _Misfit:
+        raise _misfit(layers, bits) from None
+
+
+class _Misfit(Exception):
+    """The bits do not fit the convolutions; which of them is for ``_misfit`` to say."""
 
 
 def _score(found: Sequence[Stage], bits: Sequence[Bits], weights: Sequence[float], stds: tuple[float, float]) -> float:
-    if not all(0 < std < math.inf for std in stds):
-        raise ProxyFailed(
-            f"QE-Score: activation_std={stds[0]}, weight_std={stds[1]}; expected positive, finite numbers"
-        )
-    kept = list(accumulate((_log_kept(*pair, *stds) for pair in bits), initial=0.0))
+    if len(bits) != found[-1].convs:
+        raise _Misfit
+    try:
+        kept = list(accumulate(map(_log_kept(*stds).__getitem__, bits), initial=0.0))
+    except (KeyError, TypeError):
+        raise _Misfit from None
     values = [math.log(stage.shape[0]) + stage.log_std + kept[stage.convs] for stage in found]
     return weighted(values, weights, "QE-Score")
 
 
-@lru_cache(maxsize=10_000)
-def _log_kept(activation: int, weight: int, activation_std: float, weight_std: float) -> float:
-    kept = quantized_rms(activation_std, activation) * quantized_rms(weight_std, weight) / activation_std
-    if kept == 0:
+@lru_cache(maxsize=1000)
+def _log_kept(activation_std: float, weight_std: float) -> dict[tuple[int, int], float]:
+    """What each pair of bits adds to the entropy."""
+    if not all(0 < std < math.inf for std in (activation_std, weight_std)):
+        raise ProxyFailed(
+            f"QE-Score: activation_std={activation_std}, weight_std={weight_std}; expected positive, finite numbers"
+        )
+    factors = {
+        Bits(a, w): quantized_rms(activation_std, a) * quantized_rms(weight_std, w) / activation_std
+        for a in _PRECISIONS
+        for w in _PRECISIONS
+    }
+    if not all(factors.values()):
         raise ProxyFailed(
             f"QE-Score: activation_std={activation_std}, weight_std={weight_std} round to nothing; "
             "expected about 1 step or more"
         )
-    return math.log(kept)
+    return {pair: math.log(factor) for pair, factor in factors.items()}
 
 
 @lru_cache(maxsize=10_000)
@@ -141,21 +155,13 @@ def quantized_rms(std: float, bits: int) -> float:
     return math.sqrt(mean_square)
 
 
-def _fit(bits: Sequence[Bits], found: Sequence[Stage]) -> bool:
-    return len(bits) == found[-1].convs and all(map(_in_range, bits))
-
-
-def _in_range(pair: Bits) -> bool:
-    return len(pair) == 2 and all(isinstance(b, Integral) and MIN_BITS <= b <= MAX_BITS for b in pair)
-
-
 def _misfit(layers: Sequence[Layer], bits: Sequence[Bits]) -> ProxyFailed:
     """Name the first convolution whose bits are missing or out of range."""
     convs = chain_convolutions(main_path(layers))
     for conv, pair in zip(convs, bits, strict=False):
-        if not _in_range(pair):
+        if pair not in list(_log_kept(ACTIVATION_STD, WEIGHT_STD)):
             return ProxyFailed(
-                f"{conv.name}: bits {tuple(pair)}, expected (activation, weight), each a whole number of "
+                f"{conv.name}: bits {pair!r}, expected a tuple (activation, weight), each a whole number of "
                 f"{MIN_BITS} to {MAX_BITS}"
             )
     at = f"none for {convs[len(bits)].name}" if len(bits) < len(convs) else f"the last is {convs[-1].name}"

@@ -27,6 +27,7 @@ from predictors.proxies.entropy import (
 )
 from predictors.proxies.entropy_forward import NoiseSampling, mad_score_measured
 from predictors.proxies.quantization_entropy import (
+    Bits,
     quantization_entropy,
     quantization_entropy_of_layers,
     quantized_rms,
@@ -118,12 +119,13 @@ def test_behind_a_gate_the_true_side_counts():
 @pytest.mark.parametrize("network", GOLDEN["quantised"], ids=_name)
 def test_qe_score_is_the_authors(network):
     arch, shape = tinynas.architecture(network["structure"]), tinynas.input_shape(network)
+    bits = [Bits(*pair) for pair in network["bits"]]
     for name, weights in WEIGHTS.items():
-        score = quantization_entropy(arch, shape, network["bits"], weights=weights)
+        score = quantization_entropy(arch, shape, bits, weights=weights)
         assert score == _exactly(network[f"qe_{name}"])
-        by_layers = quantization_entropy_of_layers(expand(arch, shape, 10), network["bits"], weights=weights)
+        by_layers = quantization_entropy_of_layers(expand(arch, shape, 10), bits, weights=weights)
         assert by_layers == _exactly(network[f"qe_{name}"])
-    assert quantization_entropy(arch, shape, network["bits"]) == _exactly(network["qe_multi"])
+    assert quantization_entropy(arch, shape, bits) == _exactly(network["qe_multi"])
     assert effectiveness(arch, shape) == _exactly(network["rho"])
 
 

@@ -126,9 +126,13 @@ def test_the_depth_penalty():
     [
         ([Bits(8, 8)] * 2, r"2 bit pairs, expected one for each of 3 convolutions; none for blocks\.2\."),
         ([Bits(8, 8)] * 4, r"4 bit pairs.* 3 convolutions; the last is blocks\.2\."),
-        ([Bits(8, 8), Bits(1, 8), Bits(8, 8)], r"^blocks\.1\..*bits \(1, 8\), expected .* 2 to 16"),
-        ([Bits(8, 8), Bits(8, 8), Bits(8, 17)], r"^blocks\.2\..*bits \(8, 17\)"),
-        ([Bits(8, 8), Bits(8, 4.5), Bits(8, 8)], r"^blocks\.1\..*bits \(8, 4\.5\)"),
+        (
+            [Bits(8, 8), Bits(1, 8), Bits(8, 8)],
+            r"^blocks\.1\..*bits Bits\(activation=1, weight=8\), expected a tuple .* 2 to 16",
+        ),
+        ([Bits(8, 8), Bits(8, 8), Bits(8, 17)], r"^blocks\.2\..*bits Bits\(activation=8, weight=17\)"),
+        ([Bits(8, 8), Bits(8, 4.5), Bits(8, 8)], r"^blocks\.1\..*weight=4\.5\)"),
+        ([Bits(8, 8), [8, 8], Bits(8, 8)], r"^blocks\.1\..*bits \[8, 8\], expected a tuple"),
         ([Bits(8, 8), (8,), Bits(8, 8)], r"^blocks\.1\..*bits \(8,\)"),
     ],
 )
