@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from predictors.proxies.module_proxies import MODULE_PROXIES
 from search_spaces.arch import Architecture
 from search_spaces.layers import Shape
 from search_spaces.named import NamedFailed, call_named
@@ -93,11 +94,46 @@ def _sampled_zen(objective: Objective, sampling: ZenSampling) -> Scorer:
     return score
 
 
+def _mad(objective: Objective) -> Scorer:
+    from predictors.proxies.entropy import mad_score
+
+    return lambda arch, seed: mad_score(arch, objective.input_shape)
+
+
+def _mad_multiscale(objective: Objective) -> Scorer:
+    from predictors.proxies.entropy import MULTI_SCALE, mad_score
+
+    return lambda arch, seed: mad_score(arch, objective.input_shape, weights=MULTI_SCALE)
+
+
+def _deepmad(objective: Objective) -> Scorer:
+    from predictors.proxies.deepmad import deepmad_score
+
+    return lambda arch, seed: deepmad_score(arch, objective.input_shape)
+
+
+def _module_proxy(name: str) -> Callable[[Objective], Scorer]:
+    """Of a network with fresh weights on random images; turned so that higher is better."""
+
+    def make(objective: Objective) -> Scorer:
+        from predictors.proxies.module_proxies.of_architecture import score_architecture
+
+        sign = MODULE_PROXIES[name].sign
+        return lambda arch, seed: sign * score_architecture(name, arch, objective.input_shape, seed=seed)
+
+    return make
+
+
 SCORES: dict[str, Callable[[Objective], Scorer]] = {
     "zen": _zen,  # closed form, about 0.1 ms
     "zen-mc": _zen_monte_carlo,  # the paper's random forward passes, about 50 ms
     "zen-compat": _zen_compat,  # the same at the settings of the authors' code, whose numbers it gives
+    "mad": _mad,  # MAE-DET entropy, closed form, at the last map
+    "mad_multiscale": _mad_multiscale,  # at the last three, as for detection
+    "deepmad": _deepmad,  # DeepMAD entropy less its depth penalty; keep rho below a bound beside it
+    **{name: _module_proxy(name) for name in MODULE_PROXIES},  # a forward and often a backward pass, 10 ms to 1 s
 }
+CLOSED_FORM = ("zen", "mad", "mad_multiscale", "deepmad")  # no torch, well under a millisecond
 
 
 def candidate_seed(seed: int, index: int) -> int:

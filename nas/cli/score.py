@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     "--score",
     "scores",
     multiple=True,
-    help="Further score: zen-mc, zen-compat, or package.module:function. Repeatable.",
+    help="Further score: zen-mc, synflow … (see --proxies), or package.module:function. Repeatable.",
+)
+@click.option(
+    "--proxies",
+    type=click.Choice(["closed", "all"]),
+    default="closed",
+    show_default=True,
+    help="Zero-shot scores to show: those in closed form, or all, which takes seconds.",
 )
 @seed_option("Of scores that draw random numbers.")
 @json_option
@@ -32,6 +39,7 @@ def score(  # noqa: PLR0913 - the options
     classes: int | None,
     in_channels: int | None,
     scores: tuple[str, ...],
+    proxies: str,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -39,8 +47,7 @@ def score(  # noqa: PLR0913 - the options
 
     SPEC is a structure string, a JSON file, or RUN:ID.
     """
-    from hardware.counts import count
-    from nas.objective import Objective
+    from nas.objective import CLOSED_FORM, SCORES, Objective, UnknownScore
     from nas.spec import load_spec
 
     found = load_spec(spec)
@@ -49,23 +56,50 @@ def score(  # noqa: PLR0913 - the options
         data or (found.data if from_run else None), resolution, classes, in_channels or found.in_channels
     )
     started = time.perf_counter()
-    counts = count(found.arch, shape, num_classes)
-    row: dict[str, object] = {
-        "params": counts.params,
-        "macs": counts.macs,
-        "depth": counts.depth,
-        "convs": counts.convs,
-        "peak_memory_bytes": counts.peak_memory_bytes,
-    }
-    for name in dict.fromkeys(("zen", *scores)):
-        row[name] = _score(Objective(name, shape, seed), found.arch)
+    wanted = dict.fromkeys((*CLOSED_FORM, *scores, *(SCORES if proxies == "all" else ())))
+    row, reasons = _costs(found.arch, shape, num_classes), {}
+    for name in wanted:
+        try:
+            row[name] = _score(Objective(name, shape, seed), found.arch)
+        except UnknownScore as error:
+            if name in scores:
+                raise
+            row[name], reasons[name] = None, str(error)
     row |= {
         "digest": found.arch.digest,
         "input_shape": list(shape),
         "classes": num_classes,
         "seconds": round(time.perf_counter() - started, 6),
     }
+    if reasons:
+        row["not_applicable"] = reasons
     (print_json if as_json else print_facts)(row)
+
+
+def _costs(arch: Architecture, shape: tuple[int, int, int], num_classes: int) -> dict[str, object]:
+    """What it costs, also as the authors of Zen-NAS count, and rho, which bounds a DeepMAD search."""
+    from hardware.compat_counts import compat_counts
+    from hardware.counts import count
+    from predictors.proxies import ProxyFailed
+    from predictors.proxies.deepmad import effectiveness
+    from search_spaces.expand import expand
+
+    counts = count(arch, shape, num_classes)
+    compat = compat_counts(expand(arch, shape, num_classes))
+    try:
+        rho = effectiveness(arch, shape)
+    except ProxyFailed:
+        rho = None
+    return {
+        "params": counts.params,
+        "macs": counts.macs,
+        "depth": counts.depth,
+        "convs": counts.convs,
+        "peak_memory_bytes": counts.peak_memory_bytes,
+        "params_compat": compat.params,
+        "macs_compat": compat.flops,
+        "rho": rho,
+    }
 
 
 def _score(objective: Objective, arch: Architecture) -> float:

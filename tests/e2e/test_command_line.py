@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from commands import CommandServer, until
 from PIL import Image
 
 from nas.cli.main import COMMANDS
+from nas.objective import SCORES
 from nas.store import FILE_NAME
 from search_spaces import SPACES
 from search_spaces.arch import Architecture
@@ -388,6 +390,21 @@ def test_a_reader_that_goes_away_is_no_error(place):
     done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False, cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].startswith("name")
+
+
+def test_every_proxy_is_shown_beside_the_costs(server, place):
+    shape = ("--resolution", "16", "--json")
+    closed = server.run("score", STRUCTURE, *shape, cwd=place).json()
+    assert {"params_compat", "macs_compat", "rho", "zen", "mad", "deepmad"} <= closed.keys()
+    assert closed["mad_multiscale"] is None  # the network has two stages
+    assert "has 2 stages" in closed["not_applicable"]["mad_multiscale"]
+    every = server.run("score", STRUCTURE, *shape, "--proxies", "all", cwd=place).json()
+    assert every["mad"] == closed["mad"]
+    assert all(isinstance(every[name], float) for name in SCORES.keys() - every["not_applicable"].keys())
+    assert set(every["not_applicable"]) == {"mad_multiscale"}
+    assert server.run("score", STRUCTURE, *shape, "--proxies", "all", cwd=place).json() == every | {"seconds": ANY}
+    refusal = server.run("score", STRUCTURE, *shape, "--score", "mad_multiscale", cwd=place)
+    assert refused(refusal, 2, "has 2 stages", "give fewer weights")
 
 
 def test_a_broken_score_ends_the_search_in_one_line(server, place):
