@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ import pandas as pd
 import torch
 from json_line import REPOSITORY, emit, skip
 from scipy.stats import kendalltau, spearmanr
+from torch.nn.functional import conv2d
 
 import hardware.counts
 import predictors.proxies.entropy
@@ -35,7 +37,7 @@ from predictors.proxies.quantization_entropy import Bits, quantization_entropy
 from search_spaces import SPACES
 from search_spaces.arch import Architecture
 from search_spaces.expand import LayerList, expand
-from search_spaces.layers import INPUT, Layer, Shape
+from search_spaces.layers import ADD, CONV, INPUT, Layer, Shape
 
 Score = Callable[[Architecture, Shape], object]
 MODULES = (search_spaces.expand, hardware.counts, predictors.proxies.entropy)
@@ -182,6 +184,31 @@ def agreement(task: Task, networks: int) -> None:
         emit(f"{task.space}.mad_with_{name}", [float(spearmanr(closed, values).statistic)], "Spearman", **facts)
 
 
+def noise_through(layers: Sequence[Layer], seed: int, *, links: bool) -> float:
+    """Log deviation of the last map of a linear network of N(0, 1) weights, with or without residual links."""
+    generator = torch.Generator().manual_seed(seed)
+    values = {INPUT: torch.randn(4, *layers[0].in_shape, generator=generator, dtype=torch.float64)}
+    for at, layer in enumerate(layers):
+        value = values[layer.inputs[0]]
+        if layer.op == CONV:
+            size = (layer.channels, layer.in_channels // layer.groups, layer.kernel, layer.kernel)
+            weight = torch.randn(size, generator=generator, dtype=torch.float64)
+            value = conv2d(value, weight, None, layer.stride, layer.padding, 1, layer.groups)
+        elif layer.op == ADD and links:
+            value = value + values[layer.inputs[1]]
+        values[at] = value
+    return math.log(values[len(layers) - 1].std().item())
+
+
+def effect_of_links(networks: int) -> None:
+    """How much residual links change the entropy of the linear network, weights and images being equal."""
+    space, rng = SPACES["genet-small"], np.random.default_rng(2)
+    nets = [expand(space.sample(rng), (3, 32, 32)) for _ in range(networks)]
+    changes = [noise_through(n, i, links=True) - noise_through(n, i, links=False) for i, n in enumerate(nets)]
+    largest = round(float(np.abs(changes).max()), 5)
+    emit("genet-small.effect_of_residual_links", np.abs(changes).tolist(), "nats", largest=largest)
+
+
 def interval(ours: np.ndarray, other: np.ndarray) -> list[float]:
     """95 % bootstrap interval of Spearman's coefficient."""
     rng = np.random.default_rng(0)
@@ -258,6 +285,7 @@ def main() -> None:
     for task in TASKS:
         speed(task)
     agreement(TASKS[0], networks)
+    effect_of_links(networks)
     folder = Path(os.environ.get("NETWRIGHT_DATA") or REPOSITORY.parent / "shared" / "data")
     if (folder / MACRO).exists():
         macro(folder / MACRO)
