@@ -94,6 +94,8 @@ def _source_of_file(model: OnnxFile, device: Device) -> tuple[Source, float]:
         graph = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False)).graph
     except (onnx.shape_inference.InferenceError, ValueError, DecodeError) as error:
         raise RuntimeRefused(f"{path}: not a readable ONNX model: {str(error).splitlines()[0]}") from None
+    if not graph.node:
+        raise RuntimeRefused(f"{path}: not an ONNX model: it holds no operation")
     shape = model.input_shape or _declared_shape(graph, path)
     weights = sum(math.prod(tensor.dims) for tensor in graph.initializer)
     maps = [math.prod(_dimensions(value, device.batch)) for value in graph.value_info]

@@ -22,7 +22,7 @@ def search(  # noqa: PLR0913 - the facts of a search, all named
     space: str = "auto",
     out: str | Path | None = None,
     seed: int = 0,
-    config: Config | Mapping[str, Any] | None = None,
+    config: Config | Mapping[str, Any] | str | Path | None = None,
     verbose: bool = False,
 ) -> Run:
     """Search, train, export and verify a network; the same job as ``netwright search``.
@@ -34,11 +34,14 @@ def search(  # noqa: PLR0913 - the facts of a search, all named
         space: name of a search space, or ``package.module:Space``.
         out: directory of the run; must not hold one yet. None takes ``runs/<dataset>-<date>-<time>``.
         seed: of everything random.
-        config: further settings (see ``nas.config.Config``); the arguments above are laid on top where given.
+        config: further settings (see ``nas.config.Config``), or the YAML file that holds them; the arguments above are
+            laid on top where given.
         verbose: tell what is going on, on stderr.
     Returns: the finished run.
     Raises: InvalidConfig, InvalidDataset, UnknownSpace, RunFileError, NothingFeasible, and what the stages raise.
     """
+    if isinstance(config, str | Path):
+        config = Config.from_yaml(Path(config))
     base = config.to_dict() if isinstance(config, Config) else dict(config or {})
     given: dict[str, Any] = {"data": data, "device": device, "space": space, "seed": seed}
     defaults = {"data": "digits", "device": "onnxruntime", "space": "auto", "seed": 0}

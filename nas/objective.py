@@ -59,7 +59,8 @@ class Objective:
             raise UnknownScore(f"score {self.score!r}: {error}") from None
         if not callable(scorer):
             raise UnknownScore(
-                f"score {self.score!r}: returned a {type(scorer).__name__}, expected a function (arch, seed) -> float"
+                f"score {self.score!r}: is a factory, called once with the task, and must return the function "
+                f"(arch, seed) -> float; it returned a {type(scorer).__name__}; see examples/my_score.py"
             )
         return scorer
 

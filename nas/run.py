@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from nas.config import Config
 from nas.pareto import pareto_front
-from nas.records import COUNTS, METRICS, Success
+from nas.records import COUNTS, LARGER_IS_BETTER, METRICS, Success
 from nas.store import FILE_NAME, RunFileError, RunStore
 from search_spaces.arch import Architecture
 
@@ -106,6 +107,8 @@ class Run:
         keeps = np.ones(len(table), dtype=bool)
         for name, limit in at_most.items():
             values = limited_values(table, name)
+            if name in LARGER_IS_BETTER or not isinstance(limit, int | float) or not isfinite(limit):
+                raise UnknownMetric(f"run: limit {name}={limit!r}, expected a cost and a finite number, latency in ms")
             if not (values <= limit).any():
                 raise NothingFeasible(
                     f"run {self.directory}: none has {name} of at most {limit:g}; the smallest has {values.min():g}"

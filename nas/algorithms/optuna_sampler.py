@@ -59,7 +59,7 @@ class OptunaSearch(OrderedSearch):
         if not isinstance(space, GridSpace):
             raise NoKnobs(
                 f"space {space.name}: has no table of knobs, which Optuna's samplers need; "
-                "take search.algorithm evolution, regularized, local or nsga2"
+                "take search.algorithm evolution, regularized, local or nsga2, or a space like genet-tiny"
             )
         self.objectives = tuple(objectives)
         self._grid: GridSpace = space

@@ -33,6 +33,7 @@ def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_j
     """
     from nas.config import InvalidConfig
     from nas.export.card import CardFacts
+    from nas.export.errors import ExportFailed
     from nas.export.place import CONFIG, prepare_place
     from nas.export.pretrained import from_pretrained, load_task, save_pretrained
     from nas.spec import load_spec
@@ -41,6 +42,8 @@ def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_j
 
     if batch != "any" and not (batch.isdecimal() and int(batch) > 0):
         raise click.BadParameter(f"{batch!r}, expected a whole number of at least 1, or `any`", param_hint="--batch")
+    if out.resolve() == Path(source).resolve():
+        raise ExportFailed(f"{out}: is the source itself, whose card would lose what was measured; give another --out")
     prepare_place(out)
     trained = (Path(source) / CONFIG).is_file()
     if trained:

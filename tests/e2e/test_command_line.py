@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import ANY
 
 import numpy as np
@@ -54,6 +55,9 @@ class Seeded(Space):
 
 def broken(objective):
     return lambda arch, seed: {}["no such key"]
+
+def number(objective):
+    return 1.0
 
 def deadly(objective):
     return lambda arch, seed: os._exit(7) if arch.blocks[0].channels == 8 else float(arch.blocks[0].channels)
@@ -305,6 +309,8 @@ def test_a_training_and_its_export(server, place):
     first = server.run(*train, "--json", "-q", cwd=place).json()
     assert server.run(*train, "--json", "-q", cwd=place).json()["test_top1"] == first["test_top1"]  # replaces its own
     assert [path.name for path in (place / "deep").iterdir()] == ["trained"]
+    onto_itself = server.run("export", "deep/trained", "--out", "deep/trained", cwd=place)
+    assert refused(onto_itself, 2, "is the source itself", "give another --out")
     config = json.loads((place / "deep" / "trained" / "config.json").read_text())
     (place / "damaged").mkdir()
     for name, value, words in (("input_shape", [8, 8], "input_shape=[8, 8]"), ("dataset", 5, "dataset=5")):
@@ -390,6 +396,15 @@ def test_a_reader_that_goes_away_is_no_error(place):
     done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False, cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].startswith("name")
+
+
+def test_the_example_score_searches(server, place):
+    (place / "examples").symlink_to(Path(__file__).parents[2] / "examples")
+    score = "search.score=examples.my_score:wide_and_shallow"
+    ended = server.run("search", *QUICK, "--set", score, "--json", "--out", "shallow", cwd=place)
+    assert ended.json()["best"]["score"] > 0
+    wrong = server.run("score", STRUCTURE, "--resolution", "8", "--score", "user:number", cwd=place)
+    assert refused(wrong, 2, "is a factory", "examples/my_score.py")
 
 
 def test_every_proxy_is_shown_beside_the_costs(server, place):

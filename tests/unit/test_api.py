@@ -1,5 +1,6 @@
 """The Python face: the same job as the command, as functions."""
 
+import json
 import pkgutil
 import threading
 
@@ -51,6 +52,14 @@ def test_it_runs_in_a_thread_as_a_notebook_or_a_server_would(tmp_path):
     thread.join()
     with found[0] as run, nas.search(config=SMALL, out=tmp_path / "other") as other:
         assert list(run.store.results()) == list(other.store.results())
+
+
+def test_a_configuration_file_is_read(tmp_path):
+    (tmp_path / "small.yaml").write_text(json.dumps(SMALL))
+    with nas.search(config=tmp_path / "small.yaml", out=tmp_path / "run") as run:
+        assert run.status()["candidates"] == 60
+    with pytest.raises(InvalidConfig, match=r"absent\.yaml: no such file"):
+        nas.search(config="absent.yaml", out=tmp_path / "other")
 
 
 @pytest.mark.parametrize("wrong", [{"latency": "2"}, {"config": {"sed": 1}}, {"seed": -1}])

@@ -73,6 +73,12 @@ def test_without_latency_the_front_is_over_macs(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("limit", [{"macs": "1M"}, {"macs": None}, {"macs": float("nan")}, {"score": 20}])
+def test_a_limit_that_is_no_cost_or_no_number_is_named(run, limit):
+    with pytest.raises(UnknownMetric, match="expected a cost and a finite number"):
+        run.best(**limit)
+
+
 def test_the_best_keeps_further_limits(run):
     assert run.best()["id"] == 4
     best = run.best(latency_ms=2.4)  # held by the upper bound; of two equal scores the earlier
