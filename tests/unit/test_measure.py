@@ -94,10 +94,13 @@ def test_nothing_to_measure():
 def test_files_that_cannot_be_measured_are_refused_in_one_line(tmp_path):
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"\x08\x09garbage")
+    empty = tmp_path / "empty.onnx"
+    empty.write_bytes(b"")
     fixed = written(tmp_path)
     cases = [
         (OnnxFile(tmp_path / "absent.onnx"), Device(), "no such file"),
         (OnnxFile(damaged), Device(), "damaged.onnx"),
+        (OnnxFile(empty), Device(), "empty.onnx: not an ONNX model: it holds no operation"),
         (OnnxFile(fixed), Device(batch=4), "the device asks for"),
     ]
     before = children()
