@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ from nas.objective import Objective
 from nas.records import Candidate, Result
 from nas.runners.evaluate import evaluate
 
-QUEUE = 64
+QUEUE = 64  # at most; what waits is still evaluated when the search is told to stop, so it is kept short
+QUEUE_SECONDS = 0.3
 
 
 class SerialRunner:
@@ -19,11 +21,13 @@ class SerialRunner:
         self._scorer = objective.scorer()
         self._seed = objective.seed
         self._queue: deque[Candidate] = deque()
+        self._seconds_each = QUEUE_SECONDS
 
     @property
     def free_slots(self) -> int:
-        """Places left in the queue."""
-        return QUEUE - len(self._queue)
+        """Places left in a queue of about 0.3 s of work."""
+        places = max(1, min(QUEUE, int(QUEUE_SECONDS / max(self._seconds_each, 1e-9))))
+        return max(0, places - len(self._queue))
 
     @property
     def busy(self) -> bool:
@@ -36,7 +40,10 @@ class SerialRunner:
 
     def wait_any(self) -> list[Result]:
         """Evaluate the oldest candidate."""
-        return evaluate(self._scorer, [self._queue.popleft()], self._seed)
+        started = time.perf_counter()
+        results = evaluate(self._scorer, [self._queue.popleft()], self._seed)
+        self._seconds_each = 0.5 * self._seconds_each + 0.5 * (time.perf_counter() - started)
+        return results
 
     def close(self) -> None:
         """Drop what waits."""

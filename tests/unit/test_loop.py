@@ -220,6 +220,7 @@ def test_a_space_that_breaks_leaves_a_run_that_can_be_read(store):
 SCORES = """
 import os
 import sys
+import time
 
 def failing(objective):
     def score(arch, seed):
@@ -236,6 +237,9 @@ def text(objective):
 
 def leaving(objective):
     return lambda arch, seed: sys.exit(3)
+
+def slow(objective):
+    return lambda arch, seed: time.sleep(0.2) or 1.0
 """
 
 
@@ -257,6 +261,12 @@ def test_a_score_that_raises_is_a_failure_with_one_line(store, scores):
     assert len(failures) == progress.failed >= 3
     assert failures[0].message == "KeyError: 'no luck\\nsecond line'"
     assert progress.scored > 3 * progress.failed
+
+
+def test_seconds_end_a_search_with_a_slow_score_after_the_one_under_way(store, scores):
+    scores(0)
+    _, progress = run(store, runner=SerialRunner(Objective("my_scores:slow", (1, 8, 8), 2)), budget=Budget(seconds=0.5))
+    assert 1 <= progress.scored <= 4  # 0.2 s each; the queue held 64
 
 
 def test_a_search_whose_scores_fail_stops_and_says_so(store, scores):
