@@ -135,6 +135,8 @@ class RunStore:
     @contextmanager
     def _extending(self) -> Iterator[None]:
         with _writing(self.path):
+            if self._connection.invalidated:  # an interrupt broke a statement; what it wrote is gone
+                self._connection.rollback()
             try:
                 yield
             except DatabaseError:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures
@@ -333,3 +334,25 @@ def test_facts_are_json(filled):
     ((value,),) = connection.execute("SELECT value FROM fact WHERE name = 'config'").fetchall()
     connection.close()
     assert json.loads(value) == {"seed": 1}
+
+
+@pytest.mark.parametrize("use", [RunStore.events, RunStore.outcomes, lambda store: store.record("x", {})])
+def test_an_interrupt_inside_a_statement_leaves_a_store_that_closes(tmp_path, use):
+    path = tmp_path / FILE_NAME
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with RunStore.create(path, {}) as store:
+            store.append(RESULTS[:1])
+            store.commit()
+            store.append(RESULTS[1:2])
+            sa.event.listen(store._engine, "before_cursor_execute", interrupt, once=True)
+            use(store)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with RunStore.open(path) as store:
+        assert [result.candidate.id for result in store.results()] == [0, 1]
+        assert store.events() == []
