@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from search_spaces.arch import Architecture
 
 SCHEMA_VERSION = 1
 FILE_NAME = "run.sqlite"
+
+# An interrupt inside a statement makes SQLAlchemy log a traceback of its own; with no handler it would go to stderr.
+logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
 
 _metadata = sa.MetaData()
 _fact = sa.Table(  # what the run is: configuration, device table, schema version
