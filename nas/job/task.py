@@ -12,7 +12,6 @@ from nas.gates import Gates
 from nas.objective import Objective
 from nas.protocols import SearchSpace
 from nas.train.data import Dataset, load_dataset
-from nas.train.recipe import Recipe
 from nas.train.torch_device import check_torch_device
 from search_spaces import default_space, load_space
 from search_spaces.layers import Shape
@@ -75,6 +74,5 @@ class Task:
         self.space  # noqa: B018
         self.dataset  # noqa: B018
         self.objective.scorer()
-        Recipe.from_dict(self.config.recipe)
         if self.config.train:
             check_torch_device(self.config.train_device)
