@@ -28,10 +28,7 @@ def grad_norm(
         Zen-NAS (arXiv 2102.01063) calls by this name the norm of all parameters at once: ``grad_norm_all``.
     """
     with specimen("grad_norm", module, images, labels, seed=seed, device=device) as trial:
-        weights = trial.weights()
-        gradients = trial.gradients(trial.loss(), list(weights.values()))
-        trial.checked_gradients(weights, gradients)
-        return float(sum(gradient.double().norm() for gradient in gradients))
+        return float(sum(gradient.double().norm() for gradient in trial.loss_gradients(trial.weights())))
 
 
 def grad_norm_all(
@@ -46,6 +43,4 @@ def grad_norm_all(
         parameters = {name: p for name, p in trial.module.named_parameters() if p.requires_grad}
         if not parameters:
             raise trial.failed("the module has no parameters to differentiate by")
-        gradients = trial.gradients(trial.loss(), list(parameters.values()))
-        trial.checked_gradients(parameters, gradients)
-        return float(torch.stack([gradient.double().norm() for gradient in gradients]).norm())
+        return float(torch.stack([gradient.double().norm() for gradient in trial.loss_gradients(parameters)]).norm())

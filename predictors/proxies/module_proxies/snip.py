@@ -29,9 +29,7 @@ def snip(
     """
     with specimen("snip", module, images, labels, seed=seed, device=device) as trial:
         weights = trial.weights()
-        gradients = trial.gradients(trial.loss(), list(weights.values()))
-        trial.checked_gradients(weights, gradients)
-        pairs = zip(weights.values(), gradients, strict=True)
+        pairs = zip(weights.values(), trial.loss_gradients(weights), strict=True)
         score = float(
             sum((weight.detach() * gradient).abs().sum(dtype=gradient.dtype).double() for weight, gradient in pairs)
         )

@@ -125,6 +125,12 @@ class Specimen:
         except RuntimeError as error:
             raise self.failed(f"the module cannot be differentiated: {_first_line(error)}") from error
 
+    def loss_gradients(self, named: dict[str, nn.Parameter]) -> tuple[Tensor, ...]:
+        """Gradients of the loss, in order; raises ProxyFailed unless finite and not all zero."""
+        gradients = self.gradients(self.loss(), list(named.values()))
+        self.checked_gradients(named, gradients)
+        return gradients
+
     def trouble(self, images: Tensor | None = None) -> str:
         """Name the first layer in the forward pass whose output is not finite, or zero all over."""
         seen: list[str] = []
