@@ -100,7 +100,9 @@ def test_a_mutant_is_valid_new_and_survives_json(space, seed):
 @given(seed=seeds)
 def test_a_crossover_is_valid(space, seed):
     rng = np.random.default_rng(seed)
-    space.validate(space.crossover(space.sample(rng), space.mutate(space.sample(rng), rng), rng))
+    child = space.crossover(space.sample(rng), space.mutate(space.sample(rng), rng), rng)
+    assert space.validate(child) is None  # it raises otherwise
+    assert Architecture.from_json(child.to_json()) == child
 
 
 @every_space
