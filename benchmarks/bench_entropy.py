@@ -36,7 +36,8 @@ from predictors.proxies.entropy_forward import NoiseSampling, mad_score_measured
 from predictors.proxies.quantization_entropy import Bits, quantization_entropy
 from search_spaces import SPACES
 from search_spaces.arch import Architecture
-from search_spaces.expand import LayerList, expand
+from search_spaces.expand import expand
+from search_spaces.layer_list import LayerList
 from search_spaces.layers import ADD, CONV, INPUT, Layer, Shape
 
 Score = Callable[[Architecture, Shape], object]
@@ -232,10 +233,10 @@ def macro_network(code: str) -> tuple[Layer, ...]:
             kernel, hidden = (3, 3 * width) if operation == 1 else (5, 6 * width)
             main = x.conv_norm(at, f"{i}.a", hidden)
             main = x.conv_norm(main, f"{i}.b", hidden, kernel, stride=stride, depthwise=True)
-            main = x.conv_norm(main, f"{i}.c", out, relu=False)
+            main = x.conv_norm(main, f"{i}.c", out, act=None)
             at = main if opens else x.add(main, at, f"{i}.add")
         elif opens:
-            at = x.conv_norm(at, f"{i}.a", out, stride=stride, relu=False)
+            at = x.conv_norm(at, f"{i}.a", out, stride=stride, act=None)
         ends.append(len(x.layers))
     x.linear(x.global_pool(x.conv_norm(at, "out", 1280), "pool"), "fc", 10)
     ends.append(len(x.layers))

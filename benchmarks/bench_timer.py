@@ -17,7 +17,8 @@ from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, measure
 from hardware.runtimes.contract import Source, import_runtime
 from search_spaces.arch import Architecture, Block
-from search_spaces.onnx_graph import onnx_model, random_weights
+from search_spaces.onnx_graph import onnx_model
+from search_spaces.random_weights import random_weights
 
 SHAPE = (3, 32, 32)
 NETWORKS = {

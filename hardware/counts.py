@@ -1,7 +1,7 @@
 """Exact counts of a network from its layers: parameters, MACs, depth, peak activation memory.
 
-Conventions: one MAC is one multiply-add of a convolution or linear layer, padded taps included; parameters are
-what PyTorch trains. Peak memory is that of inference on the graph as deployment runtimes fuse it: normalisation
+Conventions: one MAC is one multiply-add of a convolution, linear layer or attention, padded taps included; parameters
+are what PyTorch trains. Peak memory is that of inference on the graph as deployment runtimes fuse it: normalisation
 folded into the convolution, activations in place, an addition in place when one operand dies there.
 """
 
@@ -21,11 +21,26 @@ from search_spaces.expand import (
     expand_sub_layer,
     sub_layers,
 )
-from search_spaces.layers import ADD, CONV, INPUT, MUL, NORM, RELU, SIGMOID, WEIGHTED, Layer, Shape, main_path
+from search_spaces.layers import (
+    ACTIVATIONS,
+    ADD,
+    ATTENTION,
+    CONV,
+    INPUT,
+    MUL,
+    NORM,
+    POSITION,
+    SUM,
+    WEIGHTED,
+    Layer,
+    Shape,
+    main_path,
+)
 
 FLOAT_BYTES = 4
-_POINTWISE = frozenset((NORM, RELU, SIGMOID))
-_IN_PLACE = _POINTWISE | {ADD, MUL}
+_POINTWISE = frozenset((NORM, POSITION, *ACTIVATIONS))
+_IN_PLACE = _POINTWISE | {ADD, SUM, MUL}
+_COSTED = frozenset((*WEIGHTED, ATTENTION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +49,7 @@ class Counts:
 
     Attributes:
         params: trainable scalars.
-        macs: multiply-accumulates of one image.
+        macs: multiply-accumulates of one image, those of attention included.
         depth: sub-layers, the "layers" of Zen-NAS: the sum of ``Block.depth``.
         convs: convolutions in a row, shortcuts and gates left out: the depth that information passes.
         peak_memory_bytes: largest sum of live float32 activations of one image, input and output included.
@@ -94,7 +109,7 @@ def _count_sub_layer(part: SubLayer) -> tuple[int, int, int, int]:
     layers = expand_sub_layer(part)
     params = macs = 0
     for layer in layers:
-        if layer.op in WEIGHTED:
+        if layer.op in _COSTED:
             params += layer.weight_count
             macs += layer.macs
     convs = sum(layer.op == CONV for layer in main_path(layers))
@@ -105,7 +120,7 @@ def peak_memory_bytes(layers: Sequence[Layer], in_shape: Shape) -> int:
     """Largest sum of float32 activations alive at once while the layers run in order (liveness analysis).
 
     While a layer runs, its inputs and its output are alive. An in-place layer takes over the memory of an input
-    of its size that nobody reads afterwards.
+    of its size that nobody reads afterwards. An attention also holds its weights between all positions.
     """
     last_use = {i: at for at, layer in enumerate(layers) for i in layer.inputs}
     live = {INPUT: prod(in_shape)}
@@ -124,7 +139,12 @@ def peak_memory_bytes(layers: Sequence[Layer], in_shape: Shape) -> int:
                 total -= live.pop(reused)
         live[at] = size
         total += size
-        peak = max(peak, total)
+        peak = max(peak, total + _workspace(layer))
         for i in dying:
             total -= live.pop(i)
     return FLOAT_BYTES * peak
+
+
+def _workspace(layer: Layer) -> int:
+    """Scalars that a layer holds while it runs, beside inputs and output."""
+    return layer.groups * prod(layer.shape[1:]) ** 2 if layer.op == ATTENTION else 0

@@ -16,7 +16,8 @@ from hardware.device import Device
 from hardware.kriging import Kriging, Vector
 from hardware.roofline import DEMANDS, FEATURES, Work, work_of
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import CACHE_SIZE, LayerList, SubLayer, expand_sub_layer, sub_layers
+from search_spaces.expand import CACHE_SIZE, SubLayer, expand_sub_layer, sub_layers
+from search_spaces.layer_list import LayerList
 from search_spaces.layers import INPUT, Layer, Shape
 
 SCHEMA_VERSION = 2

@@ -22,7 +22,8 @@ from hardware.numerics import check_numerics
 from hardware.priority import Priority
 from hardware.runtimes.contract import NumericsMismatch, Runnable, RuntimeRefused, Source, import_runtime
 from search_spaces.layers import Shape
-from search_spaces.onnx_graph import onnx_model, random_weights
+from search_spaces.onnx_graph import onnx_model
+from search_spaces.random_weights import random_weights
 
 WARM_UP_RUNS = 3
 WARM_UP_MS = 200.0  # a slow network is warm after fewer runs

@@ -14,24 +14,48 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, SIGMOID, Layer, Shape
+from search_spaces.layers import (
+    ACTIVATIONS,
+    ADD,
+    ATTENTION,
+    AVG_POOL,
+    CONV,
+    GLOBAL_POOL,
+    LAYER_NORM,
+    LINEAR,
+    MUL,
+    NORM,
+    POSITION,
+    RELU,
+    RELU6,
+    SUM,
+    ZERO,
+    Layer,
+    Shape,
+    padding_of,
+)
 
 Vector = NDArray[np.float64]
 
 _CONV_KINDS = ("stem", "pointwise", "k3", "wide", "depthwise")
-_ELEMENTWISE = (NORM, RELU, ADD, MUL, SIGMOID, GLOBAL_POOL)
+_LIKE = {RELU6: RELU, SUM: ADD, POSITION: ADD, ZERO: RELU}  # what costs about the same has one column
+_ELEMENTWISE = (NORM, ADD, MUL, GLOBAL_POOL, AVG_POOL, LAYER_NORM, *(op for op in ACTIVATIONS if op not in _LIKE))
 _PER_CONV = ("macs", "map", "weights", "calls")
 DEMANDS = (
     *(f"{kind}.{what}" for kind in _CONV_KINDS for what in _PER_CONV),
     *(f"{op}.{what}" for op in _ELEMENTWISE for what in ("map", "calls")),
     "linear.macs",
     "linear.calls",
+    "attention.macs",
+    "attention.map",
+    "attention.calls",
     "edges.map",  # input and output of a block that runs alone, which runtimes may have to rearrange
 )
 _AT = {name: i for i, name in enumerate(DEMANDS)}
 _CONV_AT = {kind: _AT[f"{kind}.macs"] for kind in _CONV_KINDS}
 _LINEAR_AT = _AT["linear.macs"]
-_ELEMENTWISE_AT = {op: _AT[f"{op}.map"] for op in _ELEMENTWISE}
+_ATTENTION_AT = _AT["attention.macs"]
+_ELEMENTWISE_AT = {op: _AT[f"{_LIKE.get(op, op)}.map"] for op in (*_ELEMENTWISE, *_LIKE)}
 _MILLION = 1e-6  # demands are in millions of scalars, so that costs are in milliseconds of ordinary size
 
 FEATURES = (
@@ -94,15 +118,10 @@ def work_of(layers: Sequence[Layer]) -> Work:
                 depthwise += layer_macs
             if channels % 8 or layer.in_shape[0] % 8:
                 odd += layer_macs
-        elif op == LINEAR:
-            total[_LINEAR_AT] += _MILLION * layer.macs
-            total[_LINEAR_AT + 1] += 1
-            weights += layer.weight_count
         else:
-            channels, height, width = layer.in_shape
-            at = _ELEMENTWISE_AT[op]
-            total[at] += _MILLION * channels * height * width
-            total[at + 1] += 1
+            _add_other(total, layer)
+            macs += layer.macs if op == ATTENTION else 0
+            weights += layer.weight_count if op == LINEAR else 0
             gates += op == MUL
     first, last = layers[0].in_shape, layers[-1].shape
     sizes = (macs, traffic, weights, first[0], last[0], narrowest, last[1], first[1] / last[1], convs)
@@ -112,6 +131,21 @@ def work_of(layers: Sequence[Layer]) -> Work:
         np.array([*(log2(max(size, 1.0)) for size in sizes), *shares, kernel, gates]),
         weights,
     )
+
+
+def _add_other(total: list[float], layer: Layer) -> None:
+    """Add what any layer but a convolution asks."""
+    if layer.op == LINEAR:
+        total[_LINEAR_AT] += _MILLION * layer.macs
+        total[_LINEAR_AT + 1] += 1
+    elif layer.op == ATTENTION:
+        total[_ATTENTION_AT] += _MILLION * layer.macs
+        total[_ATTENTION_AT + 1] += _MILLION * layer.groups * prod(layer.shape[1:]) ** 2
+        total[_ATTENTION_AT + 2] += 1
+    else:
+        at = _ELEMENTWISE_AT[layer.op]
+        total[at] += _MILLION * max(1, len(layer.inputs) - 1) * prod(layer.in_shape)
+        total[at + 1] += 1
 
 
 def edge_demand(in_shape: Shape, out_shape: Shape) -> Vector:
@@ -162,14 +196,14 @@ def _conv_work(in_shape: Shape, shape: Shape, kernel: int, stride: int, groups: 
 @lru_cache(maxsize=10_000)
 def _used_taps(size: int, outputs: int, kernel: int, stride: int) -> int:
     """Taps along one axis that fall inside the map at one output position or more."""
-    pad = (kernel - 1) // 2
+    pad = padding_of(kernel, stride)
     return sum(any(0 <= o * stride - pad + tap < size for o in range(outputs)) for tap in range(kernel))
 
 
 @lru_cache(maxsize=10_000)
 def _inner_taps(size: int, outputs: int, kernel: int, stride: int) -> int:
     """Taps inside the map along one axis, summed over output positions."""
-    pad = (kernel - 1) // 2
+    pad = padding_of(kernel, stride)
     starts = range(-pad, -pad + outputs * stride, stride)
     return sum(min(start + kernel, size) - max(start, 0) for start in starts)
 

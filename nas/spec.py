@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.arch import Architecture, InvalidArchitecture
-from search_spaces.expand import MAX_CHANNELS, check_blocks
+from search_spaces.block_limits import MAX_CHANNELS
+from search_spaces.expand import check_blocks
 from search_spaces.plainnet import read_structure
 
 _RUN_ID = re.compile(r"(?P<run>.+):(?P<id>[0-9]{1,18})")

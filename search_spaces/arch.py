@@ -21,14 +21,20 @@ class Block:
     """One row of an architecture: a block kind and its choices. Input channels are the previous block's.
 
     Attributes:
-        kind: key into ``search_spaces.expand.BLOCKS``.
+        kind: key into ``search_spaces.blocks.BLOCKS``, which says which of the following a kind has.
         channels: output channels, >= 1.
-        kernel: side of the square kernel, odd.
+        kernel: side of the square kernel, odd; of the patches of a vision transformer, any.
         stride: of the first sub-layer, 1 or 2; later sub-layers have stride 1.
         depth: number of sub-layers, >= 1.
-        inner: width of the bottleneck or of the hidden convolution; 0 where the kind has none.
+        inner: width of the bottleneck or of the hidden layer; 0 where the kind has none.
         expansion: expansion factor of an inverted residual; 0 where the kind has none.
         se: squeeze-and-excite after the middle convolution.
+        act: activation, a name of ``search_spaces.layers.ACTIVATIONS``.
+        heads: of the attention; 0 where the kind has none.
+        head_width: channels of one head; 0 where the kind has none.
+        ops: operations on the edges of a cell, in the notation of its benchmark; "" where the kind has none.
+        weight_bits: of the weights of each convolution of all sub-layers, in order; () means float.
+        activation_bits: of the inputs of the same convolutions; () means float.
     """
 
     kind: str
@@ -39,10 +45,21 @@ class Block:
     inner: int = 0
     expansion: int = 0
     se: bool = False
+    act: str = "relu"
+    heads: int = 0
+    head_width: int = 0
+    ops: str = ""
+    weight_bits: tuple[int, ...] = ()
+    activation_bits: tuple[int, ...] = ()
+
+    def __hash__(self) -> int:
+        """Of the fields that differ most between blocks: a hash is needed at every look-up."""
+        return hash((self.kind, self.channels, self.kernel, self.stride, self.depth, self.inner, self.expansion))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that differ from their default: a field added later changes no digest."""
-        return {name: v for name, default in _DEFAULTS if (v := getattr(self, name)) != default}
+        found = {name: v for name, default in _DEFAULTS if (v := getattr(self, name)) != default}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "block") -> Self:
@@ -53,16 +70,22 @@ class Block:
         for name in ("kind", "channels"):
             if name not in data:
                 raise InvalidArchitecture(f"{where}: field {name!r} is missing")
-        for name, value in data.items():
-            if type(value) is not _BLOCK_TYPES[name]:
-                raise InvalidArchitecture(
-                    f"{where}.{name}={value!r}, expected a value of type {_BLOCK_TYPES[name].__name__}"
-                )
-        return cls(**data)
+        return cls(**{name: _read_field(name, value, where) for name, value in data.items()})
+
+
+def _read_field(name: str, value: Any, where: str) -> Any:
+    """A field's value from its JSON form, checked for its type."""
+    wanted = _BLOCK_TYPES[name]
+    whole = not isinstance(value, list) or all(type(item) is int for item in value)
+    if type(value) is not wanted or not whole:
+        expected = "a list of whole numbers" if wanted is list else f"a value of type {wanted.__name__}"
+        raise InvalidArchitecture(f"{where}.{name}={_shorten(value)}, expected {expected}")
+    return tuple(value) if isinstance(value, list) else value
 
 
 _DEFAULTS = tuple((f.name, f.default) for f in fields(Block))
-_BLOCK_TYPES: dict[str, type] = {f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(Block)}
+_JSON_TYPES = {"str": str, "int": int, "bool": bool, "tuple[int, ...]": list}
+_BLOCK_TYPES: dict[str, type] = {f.name: _JSON_TYPES[str(f.type)] for f in fields(Block)}
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.expand import expand
-from search_spaces.layers import (
-    ADD,
-    CONV,
-    GLOBAL_POOL,
-    INPUT,
-    LINEAR,
-    MUL,
-    NORM,
-    NORM_EPS,
-    RELU,
-    SIGMOID,
-    Layer,
-    Shape,
-)
+from search_spaces.layers import CONV, INPUT, LAYER_NORM, LINEAR, NORM, NORM_EPS, POSITION, Layer, Shape
+from search_spaces.operations import add_positions, channel_norm, compute
 
 MAX_WEIGHTS = 500_000_000  # 2 GB of float32, which is what an ONNX file holds
 _ANY_SIZE: Shape = (0, 512, 512)  # modules accept any height and width; expansion needs some
@@ -65,7 +52,7 @@ class Network(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """He initialisation of convolutions, 1/0 of norms, small normal classifier."""
+        """He initialisation of convolutions, 1/0 of norms, small normal classifier and position tables."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -74,6 +61,8 @@ class Network(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)
                 nn.init.zeros_(module.bias)
+            elif isinstance(module, Positions):
+                nn.init.trunc_normal_(module.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> logits (N, num_classes)."""
@@ -97,20 +86,36 @@ class Network(nn.Module):
         return values[last]
 
 
-_OPERATIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {
-    RELU: lambda v: F.relu(v[0]),
-    SIGMOID: lambda v: torch.sigmoid(v[0]),
-    ADD: lambda v: v[0] + v[1],
-    MUL: lambda v: v[0] * v[1],
-    GLOBAL_POOL: lambda v: v[0].mean((2, 3), keepdim=True),
-}
-
-
 def _apply(layer: Layer, module: nn.Module | None, values: list[Tensor]) -> Tensor:
     if module is None:
-        return _OPERATIONS[layer.op](values)
+        return compute(layer, values)
     result: Tensor = module(values[0].flatten(1) if layer.op == LINEAR else values[0])
     return result
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each position of (N, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        return channel_norm(x, self.weight, self.bias)
+
+
+class Positions(nn.Module):
+    """Adds a learned table of side x side positions to (N, C, H, W), resized to H x W."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels, side, side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        return add_positions(x, self.weight)
 
 
 def _attach(network: nn.Module, layer: Layer) -> nn.Module | None:
@@ -140,6 +145,10 @@ def _module(layer: Layer) -> nn.Module | None:
         )
     if layer.op == NORM:
         return nn.BatchNorm2d(layer.channels, eps=NORM_EPS)
+    if layer.op == LAYER_NORM:
+        return ChannelNorm(layer.channels)
+    if layer.op == POSITION:
+        return Positions(layer.channels, layer.kernel)
     if layer.op == LINEAR:
         return nn.Linear(layer.in_channels, layer.channels)
     return None

@@ -6,27 +6,26 @@ weights of a proxy, slices of a supernet, the state dict of a trained network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from search_spaces.layers import (
     ADD,
     CONV,
-    GLOBAL_POOL,
     INPUT,
+    LAYER_NORM,
     LINEAR,
     MUL,
     NORM,
     NORM_EPS,
-    RELU,
-    SIGMOID,
+    POSITION,
     Layer,
     main_path,
 )
+from search_spaces.operations import add_positions, channel_norm, compute
 
 NormMode = Literal["batch", "given"]
 
@@ -87,16 +86,11 @@ def _run(layer: Layer, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> T
         return F.conv2d(x, weight, bias, layer.stride, layer.padding, 1, layer.groups)
     if layer.op == LINEAR:
         return F.linear(x.flatten(1), _tensor(layer, tensors, "weight"), _tensor(layer, tensors, "bias"))
-    return _WEIGHTLESS[layer.op](inputs)
-
-
-_WEIGHTLESS: dict[str, Callable[[list[Tensor]], Tensor]] = {
-    RELU: lambda v: F.relu(v[0]),
-    SIGMOID: lambda v: torch.sigmoid(v[0]),
-    ADD: lambda v: v[0] + v[1],
-    MUL: lambda v: v[0] * v[1],
-    GLOBAL_POOL: lambda v: v[0].mean((2, 3), keepdim=True),
-}
+    if layer.op == POSITION:
+        return add_positions(x, _tensor(layer, tensors, "weight"))
+    if layer.op == LAYER_NORM:
+        return channel_norm(x, tensors.get(f"{layer.name}.weight"), tensors.get(f"{layer.name}.bias"))
+    return compute(layer, inputs)
 
 
 def _normalise(layer: Layer, tensors: Mapping[str, Tensor], x: Tensor, norm: NormMode, eps: float) -> Tensor:

@@ -14,15 +14,28 @@ INPUT = -1
 
 CONV = "conv"
 NORM = "norm"
+LAYER_NORM = "layer_norm"  # over the channels of each position
 RELU = "relu"
+RELU6 = "relu6"
+HARD_SWISH = "hard_swish"
+SILU = "silu"
+GELU = "gelu"  # exact, with erf
 SIGMOID = "sigmoid"
-ADD = "add"
+HARD_SIGMOID = "hard_sigmoid"  # relu6(x + 3) / 6
+ADD = "add"  # a residual link: the first input is the main path
+SUM = "sum"  # a node of a cell: none of its inputs is the main path
 MUL = "mul"  # inputs: map (C, H, W), gate (C, 1, 1)
+ZERO = "zero"  # a map of zeros
+AVG_POOL = "avg_pool"  # mean of the taps inside the map
 GLOBAL_POOL = "global_pool"  # (C, H, W) -> (C, 1, 1)
+POSITION = "position"  # adds a learned table of kernel x kernel positions, resized to the map
+ATTENTION = "attention"  # inputs: queries, keys, values; every position attends to every other; groups are heads
 LINEAR = "linear"  # (C, 1, 1) -> (classes, 1, 1)
 
-OPS = (CONV, NORM, RELU, SIGMOID, ADD, MUL, GLOBAL_POOL, LINEAR)
-WEIGHTED = (CONV, NORM, LINEAR)
+ACTIVATIONS = (RELU, RELU6, HARD_SWISH, SILU, GELU, SIGMOID, HARD_SIGMOID)
+NORMS = (NORM, LAYER_NORM)
+WEIGHTED = (CONV, *NORMS, POSITION, LINEAR)
+OPS = (*WEIGHTED, *ACTIVATIONS, ADD, SUM, MUL, ZERO, AVG_POOL, GLOBAL_POOL, ATTENTION)
 NORM_EPS = 1e-5  # added to the variance of every norm
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -37,9 +50,9 @@ class Layer(NamedTuple):
         inputs: positions of the layers it reads, main path first.
         in_shape: (C, H, W) of its first input.
         shape: (C, H, W) of its output.
-        kernel: side of the square kernel; convolutions pad by (kernel - 1) // 2.
-        stride: of a convolution.
-        groups: of a convolution.
+        kernel: side of the square kernel of a convolution or pooling; of a position table.
+        stride: of a convolution or pooling.
+        groups: of a convolution; heads of an attention.
         bias: whether a convolution has one; a linear layer always has.
         block: position of the block that it came from; -1 for the classifier.
     """
@@ -67,8 +80,8 @@ class Layer(NamedTuple):
 
     @property
     def padding(self) -> int:
-        """Zero padding on every side of a convolution."""
-        return (self.kernel - 1) // 2
+        """Padding on every side of a convolution or pooling."""
+        return padding_of(self.kernel, self.stride)
 
     @property
     def weight_count(self) -> int:
@@ -76,21 +89,31 @@ class Layer(NamedTuple):
         if self.op == CONV:
             taps = self.kernel * self.kernel * self.in_channels // self.groups
             return self.channels * (taps + self.bias)
-        if self.op == NORM:
+        if self.op in NORMS:
             return 2 * self.channels
         if self.op == LINEAR:
             return self.channels * (self.in_channels + 1)
+        if self.op == POSITION:
+            return self.channels * self.kernel * self.kernel
         return 0
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of convolutions and linear layers, padded taps included; 0 for all else."""
+        """Multiply-accumulates of convolutions (padded taps included), linear layers and attentions; else 0."""
+        positions = self.shape[1] * self.shape[2]
         if self.op == CONV:
             taps = self.kernel * self.kernel * self.in_channels // self.groups
-            return self.channels * taps * self.shape[1] * self.shape[2]
+            return self.channels * taps * positions
         if self.op == LINEAR:
             return self.channels * self.in_channels
+        if self.op == ATTENTION:
+            return (self.in_channels + self.channels) * positions * positions
         return 0
+
+
+def padding_of(kernel: int, stride: int) -> int:
+    """Padding on every side: half the kernel, but none where patches tile the map (stride = kernel)."""
+    return 0 if kernel == stride else (kernel - 1) // 2
 
 
 def main_path(layers: Sequence[Layer]) -> list[Layer]:

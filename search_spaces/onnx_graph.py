@@ -6,29 +6,15 @@ have nothing left to fold and the file holds no statistics.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from search_spaces.layers import (
-    ADD,
-    CONV,
-    GLOBAL_POOL,
-    INPUT,
-    LINEAR,
-    MUL,
-    NORM,
-    NORM_EPS,
-    RELU,
-    SIGMOID,
-    Layer,
-    Shape,
-)
+from search_spaces.layers import CONV, INPUT, LINEAR, NORM, NORM_EPS, Layer, Shape
+from search_spaces.onnx_nodes import WRITERS
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -36,8 +22,6 @@ OPSET = 17
 IR_VERSION = 8
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
-_BUFFER_SIZE = 1_000_003  # prime: layers that reuse the buffer do not line up
-_RESIDUAL_GAIN = 0.2  # scale of a norm that feeds an addition: deep stacks neither explode nor fade
 
 
 class WeightsMismatch(ValueError):
@@ -57,7 +41,7 @@ def onnx_model(
     Returns: (batch, classes) logits if the last layer is a classifier, else its map (batch, C, H, W).
     Raises: WeightsMismatch.
     """
-    graph = _Graph(layers, weights)
+    graph = Graph(layers, weights)
     for at in range(len(layers)):
         graph.append(at)
     images = "batch" if batch is None else batch
@@ -78,7 +62,7 @@ def onnx_model(
     )
 
 
-class _Graph:
+class Graph:
     """Nodes and tensors under construction; ``names[at]`` is the value that layer ``at`` produces."""
 
     def __init__(self, layers: Sequence[Layer], weights: Weights) -> None:
@@ -99,7 +83,7 @@ class _Graph:
         last = len(self.layers) - 1
         is_output = at == last or self.norm_after.get(at) == last
         self.names[at] = OUTPUT_NAME if is_output else layer.name
-        _WRITERS[layer.op](self, at)
+        WRITERS[layer.op](self, at)
 
     def node(self, op: str, at: int, *tensors: str, **attributes: object) -> None:
         """Append the node that computes layer ``at`` from its inputs and the named tensors."""
@@ -108,9 +92,19 @@ class _Graph:
             helper.make_node(op, [*inputs, *tensors], [self.names[at]], self.layers[at].name, **attributes)
         )
 
-    def tensor(self, name: str, value: NDArray[np.float32]) -> str:
+    def step(self, op: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+        """Append a node between named values and return the name of its output."""
+        self.nodes.append(helper.make_node(op, list(inputs), [output], output, **attributes))
+        return output
+
+    def tensor(self, name: str, value: NDArray[np.float32] | np.float32) -> str:
         """Store a constant and return its name."""
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        self.tensors.append(numpy_helper.from_array(np.asarray(value, np.float32, order="C"), name))
+        return name
+
+    def integers(self, name: str, values: Sequence[int]) -> str:
+        """Store a constant shape and return its name."""
+        self.tensors.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
 
     def weight(self, layer: Layer, leaf: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -142,108 +136,3 @@ def _foldable_norms(layers: Sequence[Layer]) -> dict[int, int]:
         for i, at in readers.items()
         if i != INPUT and layers[i].op == CONV and len(at) == 1 and layers[at[0]].op == NORM
     }
-
-
-def _write_conv(graph: _Graph, at: int) -> None:
-    layer = graph.layers[at]
-    taps = (layer.in_channels // layer.groups, layer.kernel, layer.kernel)
-    weight = graph.weight(layer, "weight", (layer.channels, *taps))
-    bias = graph.weight(layer, "bias", (layer.channels,)) if layer.bias else None
-    norm = graph.norm_after.get(at)
-    if norm is not None:
-        scale, shift = graph.scale_and_shift(graph.layers[norm])
-        weight = weight * scale[:, None, None, None]
-        bias = shift if bias is None else bias * scale + shift
-    tensors = [graph.tensor(f"{layer.name}.weight", weight)]
-    if bias is not None:
-        tensors.append(graph.tensor(f"{layer.name}.bias", bias))
-    graph.node(
-        "Conv",
-        at,
-        *tensors,
-        kernel_shape=[layer.kernel] * 2,
-        strides=[layer.stride] * 2,
-        pads=[layer.padding] * 4,
-        group=layer.groups,
-    )
-
-
-def _write_norm(graph: _Graph, at: int) -> None:
-    layer = graph.layers[at]
-    leaves = ("weight", "bias", "running_mean", "running_var")
-    tensors = [graph.tensor(f"{layer.name}.{x}", graph.weight(layer, x, (layer.channels,))) for x in leaves]
-    graph.node("BatchNormalization", at, *tensors, epsilon=NORM_EPS)
-
-
-def _write_linear(graph: _Graph, at: int) -> None:
-    layer = graph.layers[at]
-    weight = graph.weight(layer, "weight", (layer.channels, layer.in_channels))
-    bias = graph.weight(layer, "bias", (layer.channels,))
-    flat = f"{layer.name}.flat"
-    graph.nodes.append(helper.make_node("Flatten", [graph.names[layer.inputs[0]]], [flat], axis=1))
-    tensors = [graph.tensor(f"{layer.name}.weight", weight), graph.tensor(f"{layer.name}.bias", bias)]
-    graph.nodes.append(helper.make_node("Gemm", [flat, *tensors], [graph.names[at]], layer.name, transB=1))
-
-
-def _plain(op: str) -> Callable[[_Graph, int], None]:
-    return lambda graph, at: graph.node(op, at)
-
-
-_WRITERS: dict[str, Callable[[_Graph, int], None]] = {
-    CONV: _write_conv,
-    NORM: _write_norm,
-    LINEAR: _write_linear,
-    RELU: _plain("Relu"),
-    SIGMOID: _plain("Sigmoid"),
-    ADD: _plain("Add"),
-    MUL: _plain("Mul"),
-    GLOBAL_POOL: _plain("GlobalAveragePool"),
-}
-
-
-def random_weights(layers: Sequence[Layer], seed: int) -> dict[str, NDArray[np.float32]]:
-    """Weights for timing: activations stay finite and of order one, whatever the depth.
-
-    He initialisation over the fan-in; norms with statistics near (0, 1) and a small scale before additions.
-    All tensors are cut from one random buffer, so a network costs about as much as copying its weights.
-    """
-    buffer = _normal_buffer(seed)
-    offset = 0
-    weights: dict[str, NDArray[np.float32]] = {}
-
-    def draw(shape: tuple[int, ...], std: float, mean: float = 0.0) -> NDArray[np.float32]:
-        nonlocal offset
-        size = math.prod(shape)
-        end = offset + size
-        cut = buffer[offset:end] if end <= _BUFFER_SIZE else np.resize(np.roll(buffer, -offset), size)
-        offset = end % _BUFFER_SIZE
-        flat = cut * np.float32(std)
-        flat += np.float32(mean)
-        return flat.reshape(shape)
-
-    before_add = {i for layer in layers if layer.op == ADD for i in layer.inputs[:1]}
-    for at, layer in enumerate(layers):
-        if layer.op == CONV:
-            taps = (layer.in_channels // layer.groups, layer.kernel, layer.kernel)
-            weights[f"{layer.name}.weight"] = draw((layer.channels, *taps), math.sqrt(2 / math.prod(taps)))
-            if layer.bias:
-                weights[f"{layer.name}.bias"] = draw((layer.channels,), 0.05)
-        elif layer.op == NORM:
-            gain = _RESIDUAL_GAIN if at in before_add else 1.0
-            size = (layer.channels,)
-            weights[f"{layer.name}.weight"] = draw(size, 0.1 * gain, gain)
-            weights[f"{layer.name}.bias"] = draw(size, 0.05)
-            weights[f"{layer.name}.running_mean"] = draw(size, 0.05)
-            weights[f"{layer.name}.running_var"] = np.abs(draw(size, 0.1, 1.0))
-        elif layer.op == LINEAR:
-            fan_in = layer.in_channels
-            weights[f"{layer.name}.weight"] = draw((layer.channels, fan_in), 1 / math.sqrt(fan_in))
-            weights[f"{layer.name}.bias"] = draw((layer.channels,), 0.05)
-    return weights
-
-
-@lru_cache(maxsize=2)
-def _normal_buffer(seed: int) -> NDArray[np.float32]:
-    buffer = np.random.default_rng(seed).standard_normal(_BUFFER_SIZE, dtype=np.float32)
-    buffer.flags.writeable = False
-    return buffer

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
-from search_spaces.expand import check_block
+from search_spaces.block_limits import check_block
 
 _CALL = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\(([^()]*)\)\s*")
 _GENET_KINDS = {"KXKX": "genet_xx", "K1KXK1": "genet_bl", "K1DWK1": "genet_dw"}

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
-from search_spaces.expand import NEEDS_INNER, check_block, round8
+from search_spaces.block_limits import check_block
+from search_spaces.blocks import BLOCKS
+from search_spaces.blocks.kind import round8
 
 Value = int | float | str | bool
 MUTATION_TRIES = 1_000
@@ -116,7 +118,7 @@ class Variant:
 
     def block(self, channels: int, kernel: int, stride: int, depth: int) -> Block:
         """The block that this variant makes of a stage's choices."""
-        inner = round8(channels * self.inner_ratio) if self.kind in NEEDS_INNER else 0
+        inner = round8(channels * self.inner_ratio) if "inner" in BLOCKS[self.kind].uses else 0
         return Block(self.kind, channels, kernel, stride, depth, inner, self.expansion, self.se)
 
 

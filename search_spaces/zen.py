@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
-from search_spaces.expand import check_block, round8
+from search_spaces.block_limits import check_block
+from search_spaces.blocks.kind import round8
 
 WIDTH_FACTORS = (2.5, 2.0, 1.5, 1.25, 1.0, 1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)
 DEPTH_STEPS = (-2, -1, 0, 1, 2)

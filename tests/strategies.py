@@ -3,39 +3,43 @@
 from hypothesis import strategies as st
 
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import BLOCKS, NEEDS_EXPANSION, NEEDS_INNER
+from search_spaces.blocks import BLOCKS
+from search_spaces.layers import ACTIVATIONS
 from search_spaces.plainnet import write_structure
 
 KERNELS = (1, 3, 5, 7)
-WITH_SE = ("zen_bl", "zen_idw")
+WIDTHS = st.integers(1, 96)
+PUBLISHED_AS_STRING = ("conv", "zen_xx", "zen_bl", "zen_idw", "genet_xx", "genet_bl", "genet_dw")
+RELU_CHAINS = (*PUBLISHED_AS_STRING, "tinynas_k1kxk1", "tinynas_kxkx", "tinynas_k1kx", "tinynas_k1dwk1")
 
 
 @st.composite
-def blocks(draw, kinds=tuple(BLOCKS), *, se=True):
+def blocks(draw, kinds=tuple(BLOCKS), *, se=True, act=True, widths=WIDTHS, max_depth=4, kernels=KERNELS):
     """A block whose choices make sense for its kind."""
     kind = draw(st.sampled_from(kinds))
-    width = st.integers(1, 96)
+    uses = BLOCKS[kind].uses
     return Block(
         kind,
-        channels=draw(width),
-        kernel=draw(st.sampled_from(KERNELS)),
+        channels=draw(widths),
+        kernel=draw(st.sampled_from(kernels)),
         stride=draw(st.sampled_from((1, 2))),
-        depth=draw(st.integers(1, 4)),
-        inner=draw(width) if kind in NEEDS_INNER else 0,
-        expansion=draw(st.integers(1, 6)) if kind in NEEDS_EXPANSION else 0,
-        se=draw(st.booleans()) if se and kind in WITH_SE else False,
+        depth=draw(st.integers(1, max_depth)),
+        inner=draw(widths) if "inner" in uses else 0,
+        expansion=draw(st.integers(1, 6)) if "expansion" in uses else 0,
+        se=draw(st.booleans()) if se and "se" in uses else False,
+        act=draw(st.sampled_from(ACTIVATIONS)) if act and "act" in uses else "relu",
     )
 
 
-def architectures(kinds=tuple(BLOCKS), *, se=True, max_blocks=6):
+def architectures(kinds=tuple(BLOCKS), *, se=True, max_blocks=6, **choices):
     """One to six blocks, any kinds after another."""
-    rows = st.lists(blocks(kinds, se=se), min_size=1, max_size=max_blocks)
+    rows = st.lists(blocks(kinds, se=se, **choices), min_size=1, max_size=max_blocks)
     return rows.map(lambda found: Architecture(tuple(found)))
 
 
 @st.composite
 def structure_strings(draw):
     """A string that ``write_structure`` writes, with its architecture and input channels."""
-    arch = draw(architectures(se=False))
+    arch = draw(architectures(PUBLISHED_AS_STRING, se=False, act=False))
     in_channels = draw(st.integers(1, 4))
     return write_structure(arch, in_channels), arch, in_channels

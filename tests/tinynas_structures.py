@@ -6,7 +6,7 @@ B = K1KXK1, X = KXKX, Q = K1DWK1, S = K1DWSEK1, D = K1KX.
 import re
 
 from search_spaces.arch import Architecture, Block
-from search_spaces.expand import LayerList
+from search_spaces.layer_list import LayerList
 from search_spaces.layers import INPUT
 
 KINDS = {"C": "conv", "B": "genet_bl", "X": "genet_xx", "Q": "genet_dw"}

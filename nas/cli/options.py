@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 import click
 
 from nas.cli.stdout import data_alone_on_stdout, print_line
-from search_spaces.expand import MAX_CHANNELS, MAX_SIDE, check_input_shape
+from search_spaces.block_limits import MAX_CHANNELS
+from search_spaces.expand import MAX_SIDE, check_input_shape
 
 MAX_CLASSES = 1_000_000
 F = TypeVar("F", bound=Callable[..., Any])

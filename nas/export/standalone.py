@@ -8,97 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from nas.export.program_parts import DEFINITIONS, FOOTER, HEADER
 from nas.train.images import ImageTask
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
 from search_spaces.layers import (
+    ACTIVATIONS,
     ADD,
+    ATTENTION,
+    AVG_POOL,
     CONV,
+    GELU,
     GLOBAL_POOL,
+    HARD_SIGMOID,
+    HARD_SWISH,
     INPUT,
+    LAYER_NORM,
     LINEAR,
     MUL,
     NORM,
     NORM_EPS,
+    POSITION,
     RELU,
+    RELU6,
     SIGMOID,
+    SILU,
+    SUM,
+    ZERO,
     Layer,
 )
-
-_HEADER = '''\
-"""Image classifier for {name}: {classes} classes, {params:,} parameters.
-
-An image costs {macs:,} multiply-accumulates. Written by netwright; needs PyTorch only.
-The weights are read from model.safetensors beside this file.
-
-    from network import load, preprocess
-    logits = load()(preprocess(images))        # images: (N, {channels}, {height}, {width}) raw pixels
-
-Running the file prints the shape of the logits. Design {digest}.
-"""
-
-from __future__ import annotations
-
-import json
-import struct
-from pathlib import Path
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-CLASSES = {class_names}
-INPUT_SHAPE = ({channels}, {height}, {width})  # channels, height, width
-PIXEL_SCALE = {pixel_scale!r}  # raw pixels are multiplied by it, then normalised
-MEAN = {mean}
-STD = {std}
-
-
-class Network(nn.Module):
-    """(N, {channels}, {height}, {width}) normalised images -> (N, {classes}) logits."""
-
-'''
-
-_FOOTER = '''
-
-def preprocess(images: Tensor) -> Tensor:
-    """Raw pixels (N, C, H, W) -> normalised input of the network."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    return (images.float() * PIXEL_SCALE - mean) / std
-
-
-def load(path: Path = Path(__file__).with_name("model.safetensors")) -> Network:
-    """The network with its trained weights, ready for inference."""
-    model = Network()
-    model.load_state_dict({attribute(name): tensor for name, tensor in read_safetensors(path).items()})
-    return model.eval()
-
-
-def attribute(name: str) -> str:
-    """Name of a tensor in the file -> its name here: blocks.0.u0.conv.weight -> block0_u0_conv.weight."""
-    layer, leaf = name.rsplit(".", 1)
-    return layer.replace("blocks.", "block").replace(".", "_") + "." + leaf
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of 8 bytes header length, a JSON header and raw little-endian tensors."""
-    data = bytearray(path.read_bytes())
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    header.pop("__metadata__", None)
-    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
-    tensors = {}
-    for name, entry in header.items():
-        start, end = (8 + length + offset for offset in entry["data_offsets"])
-        tensor = torch.frombuffer(data[start:end], dtype=types[entry["dtype"]])
-        tensors[name] = tensor.reshape(entry["shape"])
-    return tensors
-
-
-if __name__ == "__main__":
-    with torch.inference_mode():
-        print(tuple(load()(torch.zeros(1, *INPUT_SHAPE)).shape))
-'''
 
 
 def render_program(arch: Architecture, task: ImageTask) -> str:
@@ -110,7 +48,7 @@ def render_program(arch: Architecture, task: ImageTask) -> str:
     """
     layers = expand(arch, task.input_shape, len(task.classes))
     channels, height, width = task.input_shape
-    header = _HEADER.format(
+    header = HEADER.format(
         name=_quotable(task.name),
         classes=len(task.classes),
         params=sum(layer.weight_count for layer in layers),
@@ -123,6 +61,7 @@ def render_program(arch: Architecture, task: ImageTask) -> str:
         pixel_scale=task.pixel_scale,
         mean=_tuple(task.mean),
         std=_tuple(task.std),
+        definitions="".join(text for op, text in DEFINITIONS.items() if op in {layer.op for layer in layers}),
     )
     lines = ["    def __init__(self) -> None:", "        super().__init__()"]
     lines += _with_block_comments(arch, layers, _constructors(layers))
@@ -132,7 +71,7 @@ def render_program(arch: Architecture, task: ImageTask) -> str:
         '        """Logits; higher means more likely."""',
     ]
     lines += _with_block_comments(arch, layers, _statements(layers))
-    return header + "\n".join(lines) + "\n" + _FOOTER
+    return header + "\n".join(lines) + "\n" + FOOTER
 
 
 def _quotable(name: str) -> str:
@@ -188,24 +127,50 @@ _EPS = "" if NORM_EPS == 1e-5 else f", eps={NORM_EPS!r}"  # 1e-5 is PyTorch's de
 _CONSTRUCTORS: dict[str, Callable[[Layer], str]] = {
     CONV: _conv,
     NORM: lambda layer: f"nn.BatchNorm2d({layer.channels}{_EPS})",
+    LAYER_NORM: lambda layer: f"ChannelNorm({layer.channels})",
+    POSITION: lambda layer: f"Positions({layer.channels}, {layer.kernel})",
     LINEAR: lambda layer: f"nn.Linear({layer.in_channels}, {layer.channels})",
 }
+
+
+def _called(layer: Layer, v: list[str]) -> str:
+    return f"{_attribute(layer)}({v[0]})"
+
+
+def _function(name: str) -> Callable[[Layer, list[str]], str]:
+    return lambda layer, v: f"{name}({v[0]})"
+
+
+def _average_pool(layer: Layer, v: list[str]) -> str:
+    options = f"{layer.kernel}, {layer.stride}, {layer.padding}, ceil_mode=True, count_include_pad=False"
+    return f"F.avg_pool2d({v[0]}, {options})"
+
+
 _EXPRESSIONS: dict[str, Callable[[Layer, list[str]], str]] = {
-    CONV: lambda layer, v: f"{_attribute(layer)}({v[0]})",
-    NORM: lambda layer, v: f"{_attribute(layer)}({v[0]})",
+    CONV: _called,
+    NORM: _called,
+    LAYER_NORM: _called,
+    POSITION: _called,
     LINEAR: lambda layer, v: f"{_attribute(layer)}({v[0]}.flatten(1))",
-    RELU: lambda layer, v: f"F.relu({v[0]})",
-    SIGMOID: lambda layer, v: f"torch.sigmoid({v[0]})",
-    ADD: lambda layer, v: f"{v[0]} + {v[1]}",
+    RELU: _function("F.relu"),
+    RELU6: _function("F.relu6"),
+    HARD_SWISH: _function("F.hardswish"),
+    SILU: _function("F.silu"),
+    GELU: _function("F.gelu"),
+    SIGMOID: _function("torch.sigmoid"),
+    HARD_SIGMOID: _function("F.hardsigmoid"),
+    ADD: lambda layer, v: " + ".join(v),
+    SUM: lambda layer, v: " + ".join(v),
     MUL: lambda layer, v: f"{v[0]} * {v[1]}",
+    ZERO: _function("torch.zeros_like"),
+    AVG_POOL: _average_pool,
     GLOBAL_POOL: lambda layer, v: f"{v[0]}.mean((2, 3), keepdim=True)",
+    ATTENTION: lambda layer, v: f"attention({v[0]}, {v[1]}, {v[2]}, heads={layer.groups})",
 }
 _JOINED = {
     (CONV, NORM),
-    (NORM, RELU),
-    (CONV, RELU),
     (ADD, RELU),
-    (NORM, SIGMOID),
+    *((op, act) for op in (CONV, NORM) for act in ACTIVATIONS),
 }  # (layer, its only reader): one line
 
 

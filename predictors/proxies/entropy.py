@@ -30,7 +30,7 @@ from typing import NamedTuple
 from predictors.proxies.failure import ProxyFailed
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import CACHE_SIZE, SubLayer, expand_sub_layer, sub_layers
-from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, SIGMOID, Layer, Shape, main_path
+from search_spaces.layers import ACTIVATIONS, ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, Layer, Shape, main_path
 
 SINGLE_SCALE = (1.0,)
 """The last map alone: classification."""
@@ -40,7 +40,7 @@ MULTI_SCALE_DAMO_YOLO = (1.0, 1.0, 16.0)
 """C3, C4, C5 as DAMO-YOLO weighs them."""
 
 _HEAD = (GLOBAL_POOL, LINEAR)
-_LEFT_OUT = frozenset((NORM, RELU, SIGMOID, ADD, MUL))
+_LEFT_OUT = frozenset((NORM, ADD, MUL, *ACTIVATIONS))
 
 
 class Stage(NamedTuple):

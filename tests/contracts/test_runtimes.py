@@ -9,7 +9,8 @@ from hardware.runtimes import RUNTIMES
 from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused, Source, import_runtime
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import expand
-from search_spaces.onnx_graph import onnx_model, random_weights
+from search_spaces.onnx_graph import onnx_model
+from search_spaces.random_weights import random_weights
 
 SHAPE = (3, 14, 14)
 ARCH = Architecture(

@@ -6,27 +6,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import blocks
 
 from search_spaces.arch import Architecture, Block
+from search_spaces.blocks import BLOCKS
 from search_spaces.build import build
-from search_spaces.expand import BLOCKS, NEEDS_EXPANSION, NEEDS_INNER, expand
+from search_spaces.expand import expand
 from search_spaces.layers import NORM
-from search_spaces.onnx_graph import onnx_model, random_weights
-
-HAS_GATE = ("zen_bl", "zen_idw")
+from search_spaces.onnx_graph import onnx_model
+from search_spaces.random_weights import random_weights
 
 
 def block_of_kind(kind, data):
-    return Block(
-        kind,
-        channels=data.draw(st.integers(1, 24)),
-        kernel=data.draw(st.sampled_from([1, 3, 5, 7])),
-        stride=data.draw(st.sampled_from([1, 2])),
-        depth=data.draw(st.integers(1, 3)),
-        inner=data.draw(st.integers(1, 16)) if kind in NEEDS_INNER else 0,
-        expansion=data.draw(st.integers(1, 4)) if kind in NEEDS_EXPANSION else 0,
-        se=kind in HAS_GATE and data.draw(st.booleans()),
-    )
+    return data.draw(blocks((kind,), widths=st.integers(1, 24), max_depth=3))
 
 
 def run_onnx(model, images):

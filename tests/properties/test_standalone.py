@@ -7,32 +7,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import blocks
 
 from nas.export.standalone import render_program
 from nas.train.images import ImageTask
 from search_spaces.arch import Architecture, Block
 from search_spaces.build import build
-from search_spaces.expand import NEEDS_EXPANSION, NEEDS_INNER
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     torch.set_num_threads(1)
-
-
-@st.composite
-def blocks(draw):
-    kind = draw(st.sampled_from(("conv", *sorted(NEEDS_INNER))))
-    return Block(
-        kind,
-        channels=draw(st.integers(1, 9)),
-        kernel=draw(st.sampled_from((1, 3, 5))),
-        stride=draw(st.sampled_from((1, 2))),
-        depth=draw(st.integers(1, 2)),
-        inner=draw(st.integers(1, 8)) if kind in NEEDS_INNER else 0,
-        expansion=draw(st.integers(1, 2)) if kind in NEEDS_EXPANSION else 0,
-        se=draw(st.booleans()) if kind in ("zen_bl", "zen_idw") else False,
-    )
 
 
 def load_generated(text):
@@ -43,7 +28,7 @@ def load_generated(text):
 
 @settings(deadline=None, max_examples=30)
 @given(
-    rows=st.lists(blocks(), min_size=1, max_size=4),
+    rows=st.lists(blocks(widths=st.integers(1, 9), max_depth=2, kernels=(1, 3, 5)), min_size=1, max_size=4),
     channels=st.sampled_from((1, 3)),
     classes=st.integers(2, 30),
     side=st.integers(5, 13),

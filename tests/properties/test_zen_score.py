@@ -2,33 +2,19 @@ import math
 from dataclasses import replace
 
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import RELU_CHAINS
 
 from predictors.proxies import ProxyFailed, zen_score, zen_score_of_layers
 from predictors.proxies.zen import perturbation_left
 from search_spaces.arch import Architecture, Block
 from search_spaces.execute import plain_network
-from search_spaces.expand import BLOCKS, NEEDS_EXPANSION, NEEDS_INNER, expand
+from search_spaces.expand import expand
 from search_spaces.layers import CONV, INPUT, LINEAR, NORM, RELU, SIGMOID, Layer
 
-
-@st.composite
-def blocks(draw):
-    name = draw(st.sampled_from(sorted(BLOCKS)))
-    return Block(
-        name,
-        draw(st.integers(1, 64)),
-        draw(st.sampled_from((1, 3, 5, 7))),
-        draw(st.sampled_from((1, 2))),
-        draw(st.integers(1, 4)),
-        draw(st.integers(1, 48)) if name in NEEDS_INNER else 0,
-        draw(st.integers(1, 6)) if name in NEEDS_EXPANSION else 0,
-        draw(st.booleans()) if name in ("zen_bl", "zen_idw") else False,
-    )
-
-
-architectures = st.lists(blocks(), min_size=1, max_size=7).map(lambda rows: Architecture(tuple(rows)))
+architectures = strategies.architectures(RELU_CHAINS, act=False, widths=st.integers(1, 64), max_blocks=7)
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 48), st.integers(1, 48))
 momenta = st.sampled_from((1.0, 0.1))
 

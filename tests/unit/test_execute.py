@@ -2,16 +2,18 @@ import pytest
 import torch
 
 from search_spaces.arch import Architecture, Block
+from search_spaces.blocks import BLOCKS
 from search_spaces.build import build
 from search_spaces.execute import MissingTensor, execute, plain_network
-from search_spaces.expand import BLOCKS, NEEDS_EXPANSION, NEEDS_INNER, expand
+from search_spaces.expand import expand
 from search_spaces.layers import ADD, INPUT, MUL, main_path
 
 
 def _architecture(kind, *, se=False):
     def block(channels, stride, depth):
-        inner = 8 if kind in NEEDS_INNER else 0
-        return Block(kind, channels, 3, stride, depth, inner, 2 if kind in NEEDS_EXPANSION else 0, se)
+        uses = BLOCKS[kind].uses
+        inner, expansion = 8 * ("inner" in uses), 2 * ("expansion" in uses)
+        return Block(kind, channels, 3, stride, depth, inner, expansion, se)
 
     return Architecture((Block("conv", 8, 3, 2), block(12, 1, 1), block(16, 2, 2)))
 

@@ -23,7 +23,8 @@ from hardware.measure import (
 from hardware.target import Target
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import expand
-from search_spaces.onnx_graph import onnx_model, random_weights
+from search_spaces.onnx_graph import onnx_model
+from search_spaces.random_weights import random_weights
 
 SHAPE = (3, 16, 16)
 SMALL = Architecture((Block("conv", 8, stride=2), Block("zen_xx", 8, inner=8)))

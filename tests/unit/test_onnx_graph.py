@@ -6,7 +6,8 @@ import pytest
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import expand, expand_block
 from search_spaces.layers import CONV, INPUT, NORM, Layer
-from search_spaces.onnx_graph import WeightsMismatch, onnx_model, random_weights
+from search_spaces.onnx_graph import WeightsMismatch, onnx_model
+from search_spaces.random_weights import random_weights
 
 SHAPE = (3, 12, 12)
 ARCH = Architecture((Block("conv", 8, stride=2), Block("zen_bl", 16, inner=8, depth=2, se=True)))
