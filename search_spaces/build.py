@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,42 +14,71 @@ from search_spaces.expand import expand
 from search_spaces.layers import CONV, INPUT, LAYER_NORM, LINEAR, NORM, NORM_EPS, POSITION, Layer, Shape
 from search_spaces.operations import add_positions, channel_norm, compute
 
+if TYPE_CHECKING:
+    from search_spaces.backbone import Backbone
+
 MAX_WEIGHTS = 500_000_000  # 2 GB of float32, which is what an ONNX file holds
-_ANY_SIZE: Shape = (0, 512, 512)  # modules accept any height and width; expansion needs some
+ANY_SIZE: Shape = (0, 512, 512)  # modules accept any height and width; expansion needs some
 
 
-def build(arch: Architecture, *, num_classes: int, in_channels: int = 3) -> Network:
+@overload
+def build(arch: Architecture, *, num_classes: int, in_channels: int = 3) -> Network: ...
+
+
+@overload
+def build(arch: Architecture, *, features: Sequence[int], in_channels: int = 3) -> Backbone: ...
+
+
+def build(
+    arch: Architecture,
+    *,
+    num_classes: int | None = None,
+    features: Sequence[int] | None = None,
+    in_channels: int = 3,
+) -> Network | Backbone:
     """A trainable network with freshly initialised weights (He for convolutions), on the CPU, in training mode.
 
     Args:
         arch: the design.
         num_classes: outputs of the linear classifier.
+        features: instead of a classifier, the levels whose maps are returned: 3 stands for stride 2**3.
         in_channels: channels of the images.
-    Raises: InvalidArchitecture: also for more than ``MAX_WEIGHTS`` of them.
+    Returns: a classifier, or a backbone without one: see ``search_spaces.backbone``.
+    Raises: InvalidArchitecture: also for more than ``MAX_WEIGHTS`` of them, and for a level that it does not reach.
     """
-    layers = expand(arch, (in_channels, *_ANY_SIZE[1:]), num_classes)
-    if (weights := sum(layer.weight_count for layer in layers)) > MAX_WEIGHTS:
-        raise InvalidArchitecture(f"{weights:,} weights, expected at most {MAX_WEIGHTS:,} (one ONNX file)")
+    if (num_classes is None) == (features is None):
+        raise InvalidArchitecture("build: give either num_classes (a classifier) or features (a backbone), not both")
+    if features is not None:
+        from search_spaces.backbone import build_backbone
+
+        return build_backbone(arch, features, in_channels)
+    layers = expand_at_any_size(arch, in_channels, num_classes)
+    assert num_classes is not None
     return Network(layers, arch, num_classes, in_channels)
 
 
-class Network(nn.Module):
+def expand_at_any_size(arch: Architecture, in_channels: int, num_classes: int | None = None) -> tuple[Layer, ...]:
+    """Layers at ``ANY_SIZE``, for a module that takes any size; raises InvalidArchitecture for too many weights."""
+    layers = expand(arch, (in_channels, *ANY_SIZE[1:]), num_classes)
+    if (weights := sum(layer.weight_count for layer in layers)) > MAX_WEIGHTS:
+        raise InvalidArchitecture(f"{weights:,} weights, expected at most {MAX_WEIGHTS:,} (one ONNX file)")
+    return layers
+
+
+class LayerModule(nn.Module):
     """Runs a tuple of layers; parameters live under the layers' dotted names.
 
-    ``forward(x)``: (N, in_channels, H, W) float -> logits (N, num_classes).
-    ``forward_features(x)``: the same input -> tuple of maps, the last one before each halving of the resolution
-    and the final one.
+    ``forward_features(x)``: (N, in_channels, H, W) float -> tuple of maps, one for each position of ``ends``.
     """
 
-    def __init__(self, layers: Sequence[Layer], arch: Architecture, num_classes: int, in_channels: int) -> None:
+    def __init__(self, layers: Sequence[Layer], arch: Architecture, in_channels: int, ends: Sequence[int]) -> None:
         super().__init__()
         self.arch = arch
-        self.num_classes = num_classes
         self.in_channels = in_channels
         self.layers = tuple(layers)
         self._modules_at = [_attach(self, layer) for layer in self.layers]
         self._dead_after = _last_uses(self.layers)
-        self._stage_ends = _stage_ends(self.layers)
+        self._ends = tuple(ends)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -64,26 +94,39 @@ class Network(nn.Module):
             elif isinstance(module, Positions):
                 nn.init.trunc_normal_(module.weight, std=0.02)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> logits (N, num_classes)."""
-        return self._run(x, {})
-
     def forward_features(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W) -> one map (N, C, H, W) per resolution."""
+        """(N, in_channels, H, W) -> one map (N, C, H, W) per end."""
         kept: dict[int, Tensor] = {}
-        self._run(x, kept, stop=self._stage_ends[-1])
-        return tuple(kept[at] for at in self._stage_ends)
+        self._run(x, kept, stop=self._ends[-1])
+        return tuple(kept[at] for at in self._ends)
 
     def _run(self, x: Tensor, kept: dict[int, Tensor], stop: int | None = None) -> Tensor:
         values: dict[int, Tensor] = {INPUT: x}
         last = len(self.layers) - 1 if stop is None else stop
         for at in range(last + 1):
             values[at] = _apply(self.layers[at], self._modules_at[at], [values[i] for i in self.layers[at].inputs])
-            if stop is not None and at in self._stage_ends:
+            if stop is not None and at in self._ends:
                 kept[at] = values[at]
             for dead in self._dead_after[at]:
                 del values[dead]
         return values[last]
+
+
+class Network(LayerModule):
+    """A classifier: a tuple of layers whose last one is linear.
+
+    ``forward(x)``: (N, in_channels, H, W) float -> logits (N, num_classes).
+    ``forward_features(x)``: the same input -> tuple of maps, the last one before each halving of the resolution
+    and the final one.
+    """
+
+    def __init__(self, layers: Sequence[Layer], arch: Architecture, num_classes: int, in_channels: int) -> None:
+        super().__init__(layers, arch, in_channels, stage_ends(layers))
+        self.num_classes = num_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> logits (N, num_classes)."""
+        return self._run(x, {})
 
 
 def _apply(layer: Layer, module: nn.Module | None, values: list[Tensor]) -> Tensor:
@@ -163,7 +206,7 @@ def _last_uses(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
     return [tuple(i for i, at in last.items() if at == here) for here in range(len(layers))]
 
 
-def _stage_ends(layers: Sequence[Layer]) -> tuple[int, ...]:
+def stage_ends(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Positions of the block outputs after which the resolution falls, and of the last block output."""
     following = [*(layer.block for layer in layers[1:]), None]
     outputs = [at for at, layer in enumerate(layers) if layer.block >= 0 and following[at] != layer.block]
