@@ -38,35 +38,26 @@ def noisy(objective):
         return zen_score(arch, objective.input_shape) + random.Random(seed).gauss(0, 1)
     return score
 
-def poisonous(objective):
+def but_one(objective, act):
     from nas.objective import candidate_seed
-    fatal = candidate_seed(objective.seed, {POISON})
+    special = candidate_seed(objective.seed, {POISON})
     inner = noisy(objective)
     def score(arch, seed):
-        if seed == fatal:
-            os._exit(1)
+        if seed == special:
+            act()
         return inner(arch, seed)
     return score
+
+def poisonous(objective):
+    return but_one(objective, lambda: os._exit(1))
 
 def spared(objective):
-    from nas.objective import candidate_seed
-    fatal = candidate_seed(objective.seed, {POISON})
-    inner = noisy(objective)
-    def score(arch, seed):
-        if seed == fatal:
-            raise SystemError("would have died")
-        return inner(arch, seed)
-    return score
+    def fail():
+        raise SystemError("would have died")
+    return but_one(objective, fail)
 
 def hanging(objective):
-    from nas.objective import candidate_seed
-    endless = candidate_seed(objective.seed, {POISON})
-    inner = noisy(objective)
-    def score(arch, seed):
-        if seed == endless:
-            time.sleep(3600)
-        return inner(arch, seed)
-    return score
+    return but_one(objective, lambda: time.sleep(3600))
 
 def raising(objective):
     def score(arch, seed):
@@ -247,10 +238,10 @@ def test_workers_killed_again_and_again_cost_nothing(tmp_path, serial):
 
 @pytest.mark.usefixtures("ray")
 def test_a_closed_runner_leaves_no_worker_and_takes_the_next():
-    runner = RayRunner(Objective("zen", SHAPE), workers=1)
+    runner = RayRunner(Objective("zen", SHAPE), workers=2)
     assert runner.free_slots > 0
     assert not runner.busy
-    assert len(scoring_processes()) == 1
+    assert len(scoring_processes()) == 2
     runner.close()
     end = time.monotonic() + 30
     while scoring_processes() and time.monotonic() < end:
