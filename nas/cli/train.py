@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.options import json_option, narrator, print_facts, print_json, quiet_option, seed_option
+
+if TYPE_CHECKING:
+    from nas.train.evaluate import Evaluation
+    from nas.train.fit import EpochReport, FitReport
+    from nas.train.recipe import Recipe
 
 
 @click.command()
 @click.argument("spec")
 @click.option("--data", help="Dataset; the run's own for RUN:ID.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the trained network.")
+@click.option("--overwrite", is_flag=True, help="Replace the exported network that is there.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Recipe setting, e.g. learning_rate=0.05.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
@@ -26,6 +33,7 @@ def train(  # noqa: PLR0913 - the options
     spec: str,
     data: str | None,
     out: Path,
+    overwrite: bool,
     epochs: int | None,
     settings: tuple[str, ...],
     device: str,
@@ -38,17 +46,15 @@ def train(  # noqa: PLR0913 - the options
 
     SPEC is a structure string, a JSON file, or RUN:ID.
     """
-    from nas.config import InvalidConfig, merge, parse_setting
+    from nas.config import InvalidConfig
     from nas.export.card import CardFacts
-    from nas.export.place import prepare_place
     from nas.export.pretrained import save_pretrained
     from nas.spec import load_spec
     from nas.train.data import load_dataset
     from nas.train.entrant import build_network
     from nas.train.evaluate import Evaluation, evaluate_test
     from nas.train.finalists import threads as with_threads
-    from nas.train.fit import EpochReport, fit
-    from nas.train.recipe import Recipe
+    from nas.train.fit import fit
     from nas.train.torch_device import check_torch_device
 
     check_torch_device(device, "train: --device")
@@ -56,31 +62,63 @@ def train(  # noqa: PLR0913 - the options
     if (source := data or found.data) is None:
         raise InvalidConfig("train: which images? give --data, for example --data digits")
     dataset = load_dataset(source)
+    recipe = _recipe(epochs, settings)
+    checkpoint = _checkpoint(out, overwrite)
+    network = build_network(found.arch, dataset, seed=seed)
+    with narrator(quiet) as teller, with_threads(threads):
+        tell = _epoch_teller(teller, recipe.epochs)
+        report = fit(network, dataset, recipe, seed=seed, device=device, checkpoint=checkpoint, on_epoch=tell)
+        test = evaluate_test(network, dataset, device=device)
+    last = report.curve[-1]
+    validation = Evaluation(last.validation_top1, last.validation_loss, len(dataset.validation))
+    facts = CardFacts(metrics={"validation": validation, "test": test})
+    exported = save_pretrained(out, network, task=dataset.task, facts=facts)
+    checkpoint.unlink(missing_ok=True)
+    _print_result(out, report, test, exported.size_bytes, as_json)
+
+
+def _recipe(epochs: int | None, settings: tuple[str, ...]) -> Recipe:
+    """Of --epochs and --set; --set wins."""
+    from nas.config import merge, parse_setting
+    from nas.train.recipe import Recipe
+
     values: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     for text in settings:
         values = merge(values, parse_setting(text))
-    recipe = Recipe.from_dict(values)
+    return Recipe.from_dict(values)
+
+
+def _checkpoint(out: Path, overwrite: bool) -> Path:
+    """Where the checkpoint of a training into ``out`` lies.
+
+    Raises: ExportFailed: the place cannot be used, or a finished export is there that nobody said to replace; one
+        with a checkpoint beside it is being replaced already, by a training that was interrupted.
+    """
+    from nas.export.errors import ExportFailed
+    from nas.export.place import holds_export, prepare_place
+
     prepare_place(out)
-    network = build_network(found.arch, dataset, seed=seed)
     checkpoint = out.with_name(f".{out.name}.checkpoint.pt")
-    with narrator(quiet) as teller, with_threads(threads):
+    if holds_export(out) and not overwrite and not checkpoint.exists():
+        raise ExportFailed(
+            f"{out}: holds an exported network already; replace it with --overwrite, or choose another --out"
+        )
+    return checkpoint
 
-        def on_epoch(report: EpochReport) -> None:
-            teller.update(
-                f"epoch {report.epoch} of {recipe.epochs}, loss {report.train_loss:.3f}, "
-                f"validation top-1 {report.validation_top1:.4f}",
-                report.epoch / recipe.epochs,
-            )
 
-        report = fit(network, dataset, recipe, seed=seed, device=device, checkpoint=checkpoint, on_epoch=on_epoch)
-        test = evaluate_test(network, dataset, device=device)
+def _epoch_teller(teller: Any, epochs: int) -> Callable[[EpochReport], None]:
+    def tell(report: EpochReport) -> None:
+        teller.update(
+            f"epoch {report.epoch} of {epochs}, loss {report.train_loss:.3f}, "
+            f"validation top-1 {report.validation_top1:.4f}",
+            report.epoch / epochs,
+        )
+
+    return tell
+
+
+def _print_result(out: Path, report: FitReport, test: Evaluation, sizes: dict[str, int], as_json: bool) -> None:
     last = report.curve[-1]
-    metrics = {
-        "validation": Evaluation(last.validation_top1, last.validation_loss, len(dataset.validation)),
-        "test": test,
-    }
-    exported = save_pretrained(out, network, task=dataset.task, facts=CardFacts(metrics=metrics))
-    checkpoint.unlink(missing_ok=True)
     facts = {
         "directory": str(out),
         "test_top1": test.top1,
@@ -88,8 +126,9 @@ def train(  # noqa: PLR0913 - the options
         "test_images": test.n,
         "validation_top1": last.validation_top1,
         "epochs": last.epoch,
-        "files": exported.size_bytes,
+        "files": sizes,
     }
-    (print_json if as_json else print_facts)(
-        {**facts, "curve": [asdict(r) for r in report.curve]} if as_json else facts
-    )
+    if as_json:
+        print_json({**facts, "curve": [asdict(epoch) for epoch in report.curve]})
+    else:
+        print_facts(facts)

@@ -35,6 +35,11 @@ def prepare_place(directory: Path) -> None:
             raise ExportFailed(f"{directory}: cannot be written (no right to write beside it); choose another folder")
 
 
+def holds_export(directory: Path) -> bool:
+    """Whether an earlier export is there."""
+    return bool(_own_files(directory))
+
+
 def _check_replaceable(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise ExportFailed(f"{directory}: is a file, expected a folder; choose another name")

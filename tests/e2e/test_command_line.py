@@ -307,7 +307,10 @@ def test_an_occupied_place_is_refused_before_the_training(server, place):
 def test_a_training_and_its_export(server, place):
     train = ("train", ONE, "--data", "digits", "--epochs", "1", "--set", "weight_decay=1e-4", "--out", "deep/trained")
     first = server.run(*train, "--json", "-q", cwd=place).json()
-    assert server.run(*train, "--json", "-q", cwd=place).json()["test_top1"] == first["test_top1"]  # replaces its own
+    again = server.run(*train, "--json", "-q", cwd=place)
+    assert refused(again, 2, "deep/trained: holds an exported network already", "--overwrite", "another --out")
+    replaced = server.run(*train, "--overwrite", "--json", "-q", cwd=place)
+    assert replaced.json()["test_top1"] == first["test_top1"]
     assert [path.name for path in (place / "deep").iterdir()] == ["trained"]
     onto_itself = server.run("export", "deep/trained", "--out", "deep/trained", cwd=place)
     assert refused(onto_itself, 2, "is the source itself", "give another --out")
@@ -317,6 +320,17 @@ def test_a_training_and_its_export(server, place):
         (place / "damaged" / "config.json").write_text(json.dumps(config | {name: value}))
         assert refused(server.run("export", "damaged", "--out", "x", cwd=place), 2, words)
     assert refused(server.run("score", "damaged", "--resolution", "8", cwd=place), 2, "dataset=5")
+
+
+def test_an_interrupted_training_goes_on_without_a_word_of_overwriting(server, place):
+    train = ("train", ONE, "--data", "digits", "--out", "interrupted", "-q", "--json")
+    assert server.run(*train, "--epochs", "1", cwd=place).code == 0
+    running = server.start(*train, "--epochs", "3", "--overwrite", cwd=place)
+    assert until((place / ".interrupted.checkpoint.pt").exists)
+    running.signal(signal.SIGKILL)
+    running.wait()
+    ended = server.run(*train, "--epochs", "3", cwd=place)
+    assert ended.json()["epochs"] == 3
 
 
 def test_an_impossible_budget_names_the_tightest_one(server, place):
