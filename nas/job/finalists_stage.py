@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -56,7 +56,8 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
     """Measure the best candidates and return those within the budget, best score first.
 
     Rounds of ``finalists.measured`` candidates are measured until one round leaves enough within the budget; later
-    rounds are chosen under a prediction corrected by what was measured. Measurements go into the run file.
+    rounds are chosen under a prediction corrected by what was measured. A sound measurement goes into the run file
+    at once, before the void ones of its round are repeated, and is not made again.
     """
     budget = task.latency_budget_ms
     ranked = _ranked(task, store)
@@ -72,7 +73,7 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
         batch = upcoming[: task.config.finalists.measured]
         if not batch:
             break
-        for finalist, measurement in zip(batch, _measure(task, batch, narrator), strict=True):
+        for finalist, measurement in _measure(task, batch, narrator):
             event = {
                 "id": finalist.id,
                 "predicted_ms": finalist.predicted_ms,
@@ -137,19 +138,24 @@ def _promising(finalist: Finalist, correction: float, budget: float) -> bool:
     return finalist.predicted_ms is not None and finalist.predicted_ms * correction <= budget
 
 
-def _measure(task: Task, finalists: Sequence[Finalist], narrator: Silent) -> list[Measurement]:
-    """Measured whole, side by side; those whose measurement is void once more, a busy moment is not their fault."""
-    models = [LayerModel.of(f.arch, task.input_shape, task.num_classes, f"candidate {f.id}") for f in finalists]
-    found: dict[int, Measurement] = {}
-    for _ in range(TRIES):
-        again = [i for i in range(len(models)) if i not in found or found[i].verdict == "void"]
-        if not again:
-            break
-        protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(again)))
-        measured = measure([models[i] for i in again], task.device, protocol, narrator.update)
+def _measure(
+    task: Task, finalists: Sequence[Finalist], narrator: Silent
+) -> Iterator[tuple[Finalist, Measurement]]:
+    """Measured whole, side by side, and handed over as soon as the measurement is sound.
+
+    Those whose measurement is void are measured once more, a busy moment is not their fault; what is void in the end
+    is handed over as it is.
+    """
+    waiting = list(finalists)
+    for left in reversed(range(TRIES)):
+        models = [LayerModel.of(f.arch, task.input_shape, task.num_classes, f"candidate {f.id}") for f in waiting]
+        protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(waiting)))
+        measured = list(zip(waiting, measure(models, task.device, protocol, narrator.update), strict=True))
         narrator.done()
-        found.update(zip(again, measured, strict=True))
-    return [found[i] for i in range(len(models))]
+        yield from ((f, found) for f, found in measured if found.verdict != "void" or not left)
+        waiting = [f for f, found in measured if found.verdict == "void"]
+        if not waiting:
+            return
 
 
 def race(task: Task, finalists: Sequence[Finalist], store: RunStore, folder: Path, narrator: Silent) -> Finalist:

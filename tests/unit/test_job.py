@@ -163,7 +163,7 @@ def test_a_resume_goes_on_with_the_finalists_that_were_chosen(store, monkeypatch
     within = {3, 20, 50, 55}  # too few in the rounds of one session
 
     def measured(task, batch, narrator):
-        return [replace(MEASURED, high_ms=1.0 if f.id in within else 1.2) for f in batch]
+        return [(f, replace(MEASURED, high_ms=1.0 if f.id in within else 1.2)) for f in batch]
 
     monkeypatch.setattr(finalists_stage, "_measure", measured)
     first = finalists_stage.choose_finalists(task, store, Silent())
@@ -181,15 +181,37 @@ def test_a_finalist_whose_measurement_is_void_is_measured_again(monkeypatch):
         return [replace(MEASURED, verdict="ok" if quiet or i == 0 else "void") for i in range(len(models))]
 
     monkeypatch.setattr(finalists_stage, "measure", measure)
-    verdicts = [measurement.verdict for measurement in finalists_stage._measure(task, finalists, Silent())]
+    found = list(finalists_stage._measure(task, finalists, Silent()))
     assert sizes == [3, 2, 1]
-    assert verdicts == ["ok", "ok", "ok"]
+    assert [(finalist.id, measurement.verdict) for finalist, measurement in found] == [(0, "ok"), (1, "ok"), (2, "ok")]
+
+
+def test_what_was_measured_before_a_kill_is_not_measured_again(store, monkeypatch):
+    config = {"data": "digits", "search": {"algorithm": "random"}, "constraints": {"latency": "1.15ms"}}
+    task = Task(Config.from_dict({**config, "finalists": {"measured": 6, "trained": 6}}))
+    named, sound = [], 4
+
+    def measure(models, *_):
+        named.append([model.name for model in models])
+        if len(named) == 2:
+            raise KeyboardInterrupt
+        return [replace(MEASURED, verdict="ok" if i < sound or len(named) > 2 else "void") for i in range(len(models))]
+
+    monkeypatch.setattr(finalists_stage, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        finalists_stage.choose_finalists(task, store, Silent())
+    kept = [event["id"] for event in store.events("measured")]
+    assert kept == [0, 1, 2, 3]
+    assert len(finalists_stage.choose_finalists(task, store, Silent())) == 6
+    again = {name for names in named[2:] for name in names}
+    assert again
+    assert not again & {f"candidate {i}" for i in kept}
 
 
 def test_noise_is_not_called_slowness(store, monkeypatch):
     task = Task(Config.from_dict({"search": {"algorithm": "random"}, "constraints": {"latency": "1.15ms"}}))
     void = replace(MEASURED, verdict="void", reason="two speeds")
-    monkeypatch.setattr(finalists_stage, "_measure", lambda task, batch, narrator: [void] * len(batch))
+    monkeypatch.setattr(finalists_stage, "_measure", lambda task, batch, narrator: [(f, void) for f in batch])
     with pytest.raises(NothingFeasible, match="no measurement can be believed \\(two speeds\\)"):
         finalists_stage.choose_finalists(task, store, Silent())
 
