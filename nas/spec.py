@@ -79,7 +79,7 @@ def _read_file(path: Path) -> Spec:
         data = json.loads(content)
     except json.JSONDecodeError as error:
         raise InvalidArchitecture(
-            f"{path}, line {error.lineno} column {error.colno}: {error.msg}; {_EXPECTED}"
+            f"{path}, line {error.lineno} column {error.colno}: not JSON ({error.msg}); {_EXPECTED}"
         ) from None
     except RecursionError:
         raise InvalidArchitecture(f"{path}: nested too deeply; {_EXPECTED}") from None

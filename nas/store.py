@@ -60,8 +60,24 @@ class RunFileError(RuntimeError):
 
 def check_absent(path: Path) -> None:
     """Raise RunFileError when there is a run file already."""
-    if path.exists():
-        raise RunFileError(f"run {path}: exists already; continue it with `netwright resume`, or choose another --out")
+    if not path.exists():
+        return
+    if failed := _failed_whole(path):
+        raise RunFileError(
+            f"run {path}: exists already and failed: none of its {failed} evaluations gave a score; "
+            "mend the cause, then delete this file or choose another --out"
+        )
+    raise RunFileError(f"run {path}: exists already; continue it with `netwright resume`, or choose another --out")
+
+
+def _failed_whole(path: Path) -> int:
+    """Number of evaluations when all of them failed, which a resume would only find again; else 0."""
+    try:
+        with RunStore.open(path) as store:
+            outcomes = store.outcomes()
+    except RunFileError:
+        return 0
+    return 0 if "scored" in outcomes else outcomes.get("error", 0) + outcomes.get("crash", 0)
 
 
 class RunStore:
@@ -169,7 +185,7 @@ class RunStore:
         if scored_only:
             query = query.where(_candidate.c.outcome == "scored")
         with _reading(self.path):
-            return [dict(row) for row in self._connection.execute(query).mappings()]
+            return [_checked(dict(row)) for row in self._connection.execute(query).mappings()]
 
     def outcomes(self) -> dict[str, int]:
         """Number of candidates by outcome."""
@@ -287,7 +303,16 @@ def _row(result: Result) -> dict[str, Any]:
     return row | dict(result.metrics)
 
 
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, unless it lacks what its outcome comes with; ValueError then."""
+    needed = "score" if row["outcome"] == "scored" else "reason"
+    if row[needed] is None:
+        raise ValueError(f"candidate {row['id']} is {row['outcome']!r} without a {needed}")
+    return row
+
+
 def _result(row: sa.RowMapping) -> Result:
+    _checked(dict(row))
     metrics = {name: row[name] for name in METRICS if row[name] is not None}
     candidate = Candidate(row["id"], Architecture.from_json(row["arch"]), row["parent"], metrics)
     if row["outcome"] == "scored":

@@ -49,6 +49,7 @@ def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_j
     if trained:
         network, task = from_pretrained(Path(source)), load_task(Path(source))
     else:
+        _check_no_single_file(source)
         spec = load_spec(source)
         if (images := data or spec.data) is None:
             raise InvalidConfig(
@@ -67,6 +68,16 @@ def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_j
         "agree_top1": report.parity.agree_top1,
     }
     (print_json if as_json else print_facts)(result)
+
+
+def _check_no_single_file(source: str) -> None:
+    from nas.export.errors import InvalidPretrained
+
+    if Path(source).suffix in (".onnx", ".safetensors") and Path(source).is_file():
+        raise InvalidPretrained(
+            f"{source}: is a single file, expected a folder that `train`, `export` or a search wrote, "
+            "or an architecture (structure string, JSON file, RUN:ID)"
+        )
 
 
 @click.command()

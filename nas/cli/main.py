@@ -75,8 +75,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every foreseen error is one line on stderr."""
     try:
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+        code = cli.main(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):  # click turns the second into the first
+        click.echo("netwright: stopped by Ctrl-C, or by a KeyboardInterrupt in your own code", err=True)
         code = INTERRUPTED
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -87,9 +88,6 @@ def main() -> None:
             raise
         click.echo(f"netwright: {error}", err=True)
         code = _exit_code(error)
-    except KeyboardInterrupt:
-        click.echo("netwright: stopped", err=True)
-        code = INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         code = 0

@@ -29,7 +29,7 @@ def status(run: Path, as_json: bool) -> None:
         {
             "run": facts["run"],
             "candidates": f"{facts['candidates']} ({outcomes})" if outcomes else "none yet",
-            "best score": facts["best_score"],
+            "best score": "none yet" if facts["best_score"] is None else facts["best_score"],
             "stages done": ", ".join(facts["stages"]) or "none yet",
             "finished": "yes" if facts["finished"] else f"no; go on with: netwright resume {run}",
         }
@@ -79,7 +79,9 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
 @click.command()
 @run_argument
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; report.html in the run by default."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, its folder is made; report.html in the run by default.",
 )
 def report(run: Path, out: Path | None) -> None:
     """Write the offline HTML report of a run; an unfinished run can be reported as well."""

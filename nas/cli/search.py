@@ -29,7 +29,11 @@ from nas.cli.options import (
 @click.option("--seconds", help="Stop the search after this time, for example 5min.")
 @click.option("--epochs", type=click.IntRange(1), help="Of the winner's training.")
 @click.option("--seed", type=SEEDS, help="Of everything random.")
-@click.option("--engine", type=click.Choice(["auto", "serial", "ray"]), help="Where the work runs.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "serial", "ray"]),
+    help="Where scores are computed. auto takes ray for your own score: it may end its process.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Ray workers; one per CPU by default.")
 @click.option("--address", help="Of a running Ray cluster.")
 @click.option("--set", "settings", multiple=True, metavar="A.B=C", help="Any other setting. Repeatable.")

@@ -138,9 +138,7 @@ def _promising(finalist: Finalist, correction: float, budget: float) -> bool:
     return finalist.predicted_ms is not None and finalist.predicted_ms * correction <= budget
 
 
-def _measure(
-    task: Task, finalists: Sequence[Finalist], narrator: Silent
-) -> Iterator[tuple[Finalist, Measurement]]:
+def _measure(task: Task, finalists: Sequence[Finalist], narrator: Silent) -> Iterator[tuple[Finalist, Measurement]]:
     """Measured whole, side by side, and handed over as soon as the measurement is sound.
 
     Those whose measurement is void are measured once more, a busy moment is not their fault; what is void in the end

@@ -1,6 +1,7 @@
 """The command as other programs and hurried people call it."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -56,9 +57,6 @@ class Seeded(Space):
 def broken(objective):
     return lambda arch, seed: {}["no such key"]
 
-def number(objective):
-    return 1.0
-
 def deadly(objective):
     return lambda arch, seed: os._exit(7) if arch.blocks[0].channels == 8 else float(arch.blocks[0].channels)
 
@@ -94,6 +92,11 @@ def images():
 def no_images():
     return {}["no such key"]
 
+def interrupting(objective):
+    def score(arch, seed):
+        raise KeyboardInterrupt
+    return score
+
 def widest(objective):
     return lambda arch, seed: float(sum(block.channels for block in arch.blocks))
 """
@@ -104,6 +107,8 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     (folder / "user.py").write_text(USER)
     (folder / "unfinished.py").write_text("def f(:")
+    (folder / "bad.onnx").write_text("not a network")
+    (folder / "bad.txt").write_text("not a network")
     (folder / "ending.py").write_text("import sys\nsys.exit(0)")
     return folder
 
@@ -160,6 +165,12 @@ def test_version_and_module(server, place):
     assert server.run("--version", cwd=place).out.startswith("netwright")
     done = subprocess.run([sys.executable, "-m", "nas", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_bare_command_prints_its_help(server, place):
+    bare = server.run(cwd=place)
+    assert (bare.code, bare.err) == (0, "")
+    assert bare.out == server.run("--help", cwd=place).out
 
 
 def test_search_prints_one_object_with_the_documented_keys(run):
@@ -275,6 +286,8 @@ WRONG = {
     "train over other files": (["train", ONE, "--data", "digits", "--out", "."], 2, ["current folder"]),
     "export over other files": (["export", ONE, "--data", "digits", "--out", "run"], 2, ["holds other files"]),
     "recipe of a search": (["search", "--set", "recipe.epochs=1.5"], 2, ["recipe.epochs=1.5"]),
+    "export of one file": (["export", "bad.onnx", "--data", "digits", "--out", "x"], 2, ["single file", "a folder"]),
+    "export of no JSON": (["export", "bad.txt", "--data", "digits", "--out", "x"], 2, ["not JSON", "RUN:ID"]),
     "no model": (["verify", "nothing.onnx", "--latency", "2ms"], 2, ["nothing.onnx"]),
 }  # fmt: skip
 
@@ -443,6 +456,38 @@ def test_a_broken_score_ends_the_search_in_one_line(server, place):
     outcomes = server.run("status", "broken", "--json", cwd=place).json()["outcomes"]
     assert outcomes["error"] >= 50
     assert refused(server.run("resume", "broken", "--quiet", cwd=place), 2, "evaluations failed")
+    again = server.run("search", *args, "--out", "broken", cwd=place)
+    assert refused(again, 2, "exists already and failed", "none of its", "delete this file or choose another --out")
+    assert "best score   none yet" in server.run("status", "broken", cwd=place).out
+
+
+def test_an_interrupt_in_a_score_is_named(server, place):
+    args = ("--no-train", "--engine", "serial", "--set", "search.score=user:interrupting", "--quiet")
+    ended = server.run("search", *args, "--out", "stopped", cwd=place)
+    assert ended.code == 130, ended.err
+    assert "netwright: stopped by Ctrl-C, or by a KeyboardInterrupt in your own code" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("command", "change"),
+    [
+        ("status", "score = NULL WHERE outcome = 'scored'"),
+        ("pareto", "score = NULL WHERE outcome = 'scored'"),
+        ("report", "score = NULL WHERE outcome = 'scored'"),
+        ("report", "reason = NULL WHERE outcome <> 'scored'"),
+    ],
+)
+@pytest.mark.usefixtures("run")
+def test_a_null_in_a_run_file_is_one_line(server, place, command, change):
+    folder = place / "null"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(place / "run" / FILE_NAME, folder)
+    connection = sqlite3.connect(folder / FILE_NAME)
+    with connection:
+        assert connection.execute(f"UPDATE candidate SET {change}").rowcount
+    connection.close()
+    assert refused(server.run(command, "null", cwd=place), 2, "null", "without a", "it is damaged")
 
 
 def test_a_score_that_ends_its_process_does_not_end_the_search(server, place):
