@@ -1,4 +1,4 @@
-"""How a user names an architecture: a structure string, a JSON file, or ``RUN:ID``."""
+"""How a user names an architecture: a published structure, a JSON file, or ``RUN:ID``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.block_limits import MAX_CHANNELS
 from search_spaces.expand import check_blocks
-from search_spaces.plainnet import read_structure
+from search_spaces.formats import format_of, read_published
 
 _RUN_ID = re.compile(r"(?P<run>.+):(?P<id>[0-9]{1,18})")
 _EXPECTED = "expected a structure string, a JSON file, or RUN:ID (a run directory and a candidate's number)"
@@ -42,9 +42,8 @@ def load_spec(text: str) -> Spec:
 
         with Run.open(match["run"]) as run:
             return Spec(run.architecture(int(match["id"])), data=run.config.data)
-    if "(" in text:
-        arch, in_channels = read_structure(text)
-        return Spec(arch, in_channels)
+    if format_of(text) is not None:
+        return Spec(*read_published(text))
     return _read_file(_find_file(text))
 
 
@@ -70,9 +69,11 @@ def _read_file(path: Path) -> Spec:
         content = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArchitecture(f"{path}: cannot be read as text ({error}); {_EXPECTED}") from None
-    if content.startswith("Super") or content.startswith("ConvKX"):
-        arch, in_channels = read_structure(content)
-        return Spec(arch, in_channels)
+    if format_of(content) is not None:
+        try:
+            return Spec(*read_published(content))
+        except InvalidArchitecture as error:
+            raise InvalidArchitecture(f"{path}: {error}") from None
     import json
 
     try:

@@ -81,6 +81,11 @@ _EXPECTED = (
 )
 
 
+def looks_like(text: str) -> bool:
+    """Whether the text is meant to be a structure string."""
+    return "(" in text and not text.lstrip().startswith(("{", "["))
+
+
 def read_structure(text: str, *, se: bool = False) -> tuple[Architecture, int]:
     """Read a published structure string.
 
@@ -170,14 +175,6 @@ def write_structure(arch: Architecture, in_channels: int = 3) -> str:
     if genet:
         parts.append(f"AdaptiveAvgPool({in_channels},1)")
     return "".join(parts)
-
-
-def structure_or_json(arch: Architecture) -> str:
-    """The structure string of an architecture for three input channels, or its JSON where the grammar lacks it."""
-    try:
-        return write_structure(arch)
-    except InvalidArchitecture:
-        return arch.to_json()
 
 
 def _write_conv(b: Block, cin: int, genet: bool) -> str:

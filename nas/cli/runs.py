@@ -63,7 +63,7 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
     """The candidate with the highest score within further limits, from the run file alone."""
     from nas.config import Config
     from nas.run import Run
-    from search_spaces.plainnet import structure_or_json
+    from search_spaces.formats import write_published
 
     given = {name: value for name, value in limits.items() if value is not None}
     constraints = Config.from_dict({"constraints": given}, "best").constraints.constraints()
@@ -73,7 +73,7 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
     if as_json:
         print_json({"run": str(run), **row, "spec": arch.to_dict()})
         return
-    print_facts({**{name: row[name] for name in (*COLUMNS, "digest") if name in row}, "spec": structure_or_json(arch)})
+    print_facts({**{name: row[name] for name in (*COLUMNS, "digest") if name in row}, "spec": write_published(arch)})
 
 
 @click.command()

@@ -57,7 +57,7 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
     import numpy as np
 
     from search_spaces import load_space
-    from search_spaces.plainnet import structure_or_json
+    from search_spaces.formats import write_published
     from search_spaces.space import GridSpace
 
     found = load_space(name)
@@ -76,7 +76,7 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
         return
     print_facts({"name": found.name, "combinations": _power(_cardinality(found)), **(knobs or _zen_facts(found))})
     for member in members:
-        print_line(structure_or_json(member))
+        print_line(write_published(member))
 
 
 @space.command("check")

@@ -4,8 +4,8 @@ A shortcut is halved by a 2x2 average pooling, then projected by a 1x1 convoluti
 K1KXK1 projects every block's first shortcut; depthwise blocks have no shortcut where the width changes. K1DWSEK1 uses
 SiLU throughout, and a gate of a quarter of the width, rounded down to multiples of 8.
 
-Source: the structure as read in the authors' released code. Deviations: a pooling of an odd side keeps the last row
-(the authors' would not fit the main path there); a gate has at least 8 channels (theirs could have none).
+Source: the structure as read in the authors' released code. Deviation: a pooling of an odd side keeps the last row
+(the authors' would not fit the main path there).
 Checked against: tests/golden/tinynas_networks.json.
 """
 

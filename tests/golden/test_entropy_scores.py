@@ -10,10 +10,8 @@ import tinynas_structures as tinynas
 import torch
 
 from predictors.proxies.deepmad import (
-    PENALTY,
     deepmad_entropy_of_layers,
     deepmad_score,
-    depth_unevenness,
     effectiveness,
     effectiveness_of_layers,
 )
@@ -47,9 +45,7 @@ def _name(network):
 
 
 def _layers(network):
-    text, shape = network["structure"], tinynas.input_shape(network)
-    arch = tinynas.architecture(text)
-    return tinynas.layers(text, shape) if arch is None else expand(arch, shape)
+    return expand(tinynas.architecture(network["structure"]), tinynas.input_shape(network))
 
 
 def _exactly(value):
@@ -70,9 +66,8 @@ def test_mad_is_the_authors(network):
     arch = tinynas.architecture(network["structure"])
     for name, weights in WEIGHTS.items():
         assert mad_score_of_layers(layers, weights=weights) == _exactly(network[f"mad_{name}"])
-        if arch is not None:
-            score = mad_score(arch, tinynas.input_shape(network), weights=weights)
-            assert score == _exactly(network[f"mad_{name}"])
+        score = mad_score(arch, tinynas.input_shape(network), weights=weights)
+        assert score == _exactly(network[f"mad_{name}"])
 
 
 def test_mad_is_what_the_damo_yolo_tutorial_prints():
@@ -88,19 +83,14 @@ def test_deepmad_and_rho_are_the_authors(network):
     entropy = deepmad_entropy_of_layers(layers, compat=True)
     assert entropy == _exactly(network["deepmad_entropy"])
     assert effectiveness_of_layers(layers) == _exactly(network["rho"])
-    if tinynas.architecture(network["structure"]) is None and "deepmad" in network:
-        depths = [row[5] for row in tinynas.calls(network["structure"]) if len(row) > 5]
-        assert entropy - PENALTY * depth_unevenness(depths) == _exactly(network["deepmad"])
 
 
 @pytest.mark.parametrize("network", [n for n in NETWORKS if "deepmad" in n], ids=_name)
 def test_deepmad_of_an_architecture_is_the_authors(network):
     arch, shape = tinynas.architecture(network["structure"]), tinynas.input_shape(network)
-    if arch is None:
-        assert "S(" in network["structure"]
-        return
-    assert deepmad_score(arch, shape) == _exactly(network["deepmad"])
-    assert deepmad_score(arch, shape, penalty=0, weights=(1, 1, 1, 1, 8)) == _exactly(network["deepmad_entropy"])
+    assert deepmad_score(arch, shape, compat=True) == _exactly(network["deepmad"])
+    raw = deepmad_score(arch, shape, penalty=0, weights=(1, 1, 1, 1, 8), compat=True)
+    assert raw == _exactly(network["deepmad_entropy"])
     assert effectiveness(arch, shape) == _exactly(network["rho"])
 
 

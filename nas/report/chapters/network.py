@@ -9,8 +9,8 @@ from nas.report.content import Code, Figure, Note, Section, Table
 from nas.report.facts import Facts
 from nas.report.figures import count, digits, ms, si, size
 from nas.report.plot import both
-from search_spaces.arch import Architecture, InvalidArchitecture
-from search_spaces.plainnet import write_structure
+from search_spaces.arch import Architecture
+from search_spaces.formats import write_published
 
 ARCHITECTURE, COST = "Architecture", "Cost of every block"
 
@@ -37,10 +37,8 @@ def network(facts: Facts) -> tuple[Section, Section]:
 
 def structure_text(arch: Architecture, in_channels: int) -> Code:
     """The structure string, or JSON for a network that has none."""
-    try:
-        return Code("Structure string", write_structure(arch, in_channels))
-    except InvalidArchitecture:
-        return Code("Architecture as JSON", arch.to_json())
+    text = write_published(arch, in_channels)
+    return Code("Architecture as JSON" if text == arch.to_json() else "Structure", text)
 
 
 def _waterfall(facts: Facts, rows: list[BlockRow]) -> Section:
