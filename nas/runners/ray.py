@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nas.objective import Objective
 from nas.records import Candidate, Failure, Result, Success
+from nas.runners.crew import Crew, Worker
 from nas.runners.ray_session import RayUnavailable, start_ray
-from nas.runners.scoring_worker import Outcome, ScoringWorker
+from nas.runners.scoring_worker import Outcome
 
 IN_FLIGHT = 2  # batches per worker: one runs while the next is on its way
 BATCH_SECONDS = 0.3
@@ -23,34 +21,7 @@ LARGEST_BATCH = 256
 DEATHS_TO_BLAME = 2  # a candidate alone on a worker that dies this often is a crash; once may be bad luck
 READY_SECONDS = 60.0
 CANDIDATE_SECONDS = 600.0
-STARTS = 3  # attempts in a row to replace one worker
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Worker:
-    """An actor and the batches it was given, oldest first.
-
-    Attributes:
-        actor: its handle.
-        starting: what its ``ready`` will answer; None once it has. Until then it is given nothing.
-        since: when it began to start, or its oldest batch; seconds of the monotonic clock.
-        batches: by what ``score`` will answer.
-        isolated: whether its batch is under suspicion.
-        failed_starts: in a row.
-    """
-
-    actor: Any
-    starting: Any
-    since: float
-    batches: dict[Any, list[Candidate]] = field(default_factory=dict)
-    isolated: bool = False
-    failed_starts: int = 0
-
-    @property
-    def awaited(self) -> list[Any]:
-        """What it owes an answer to."""
-        return list(self.batches) if self.starting is None else [self.starting]
 
 
 class RayRunner:
@@ -83,8 +54,7 @@ class RayRunner:
         Raises: RayUnavailable: in one line; UnknownScore.
         """
         objective.scorer()  # a wrong name fails here, in one line, not in a worker
-        self._objective = objective
-        self._ready_seconds, self._candidate_seconds = ready_seconds, candidate_seconds
+        self._candidate_seconds = candidate_seconds
         self._stack = ExitStack()
         cpus = self._stack.enter_context(start_ray(address, workers))
         import ray
@@ -94,52 +64,12 @@ class RayRunner:
         self._suspects: deque[list[Candidate]] = deque()
         self._deaths: dict[int, int] = {}
         self._seconds_each = BATCH_SECONDS / 4
-        self._workers: list[_Worker] = []
+        self._crew = Crew(ray, objective, ready_seconds)
         try:
-            for _ in range(workers or cpus):
-                actor = self._start()
-                self._workers.append(_Worker(actor, actor.ready.remote(), time.monotonic()))
-            self._await_start()
+            self._crew.start(workers or cpus)
         except BaseException:
             self.close()
             raise
-
-    def _start(self) -> Any:
-        actor = self._ray.remote(ScoringWorker).options(
-            num_cpus=1, max_restarts=0, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}}
-        )
-        return actor.remote(self._objective.to_dict(), [str(Path.cwd())])
-
-    def _await_start(self) -> None:
-        """Wait for the workers, not for ever; go on with those that have started."""
-        asked = len(self._workers)
-        refs = [worker.starting for worker in self._workers]
-        ready, late = self._ray.wait(refs, num_returns=asked, timeout=self._ready_seconds)
-        try:
-            self._ray.get(ready)
-        except self._ray.exceptions.RayError as error:
-            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-            raise RayUnavailable(
-                f"Ray workers cannot start: {reason}; is netwright installed where they run?"
-            ) from None
-        if late:
-            shortage = f"asked for {asked} workers of one CPU each, {self._cpus()}"
-            if not ready:
-                raise RayUnavailable(
-                    f"Ray: no worker started within {self._ready_seconds:g} s: {shortage}; "
-                    "free some, or take the serial engine"
-                )
-            _LOG.warning("Ray: %s; going on with %d", shortage, len(ready))
-        for worker in list(self._workers):
-            if worker.starting in late:
-                self._give_up(worker)
-            worker.starting = None
-
-    def _cpus(self) -> str:
-        total, free = (
-            found.get("CPU", 0.0) for found in (self._ray.cluster_resources(), self._ray.available_resources())
-        )
-        return f"the cluster has {total:g} CPUs, {free:g} of them free"
 
     @property
     def _batch_size(self) -> int:
@@ -147,13 +77,13 @@ class RayRunner:
 
     @property
     def _under_way(self) -> int:
-        running = sum(len(batch) for worker in self._workers for batch in worker.batches.values())
+        running = sum(len(batch) for worker in self._crew.workers for batch in worker.batches.values())
         return running + len(self._pending) + sum(map(len, self._suspects))
 
     @property
     def free_slots(self) -> int:
         """Room for two batches per worker, less what is under way."""
-        return max(0, len(self._workers) * IN_FLIGHT * self._batch_size - self._under_way)
+        return max(0, len(self._crew.workers) * IN_FLIGHT * self._batch_size - self._under_way)
 
     @property
     def busy(self) -> bool:
@@ -180,29 +110,25 @@ class RayRunner:
 
     def _answered(self) -> list[Any]:
         """What is answered by now; waits for one, but no longer than until a worker is overdue."""
-        if not self._workers:
-            raise RayUnavailable(f"Ray: the last worker is lost and none can be started; {self._cpus()}")
-        refs = [ref for worker in self._workers for ref in worker.awaited]
-        patience = min(self._deadline(worker) for worker in self._workers) - time.monotonic()
+        if not self._crew.workers:
+            raise RayUnavailable(f"Ray: the last worker is lost and none can be started; {self._crew.cpus()}")
+        refs = [ref for worker in self._crew.workers for ref in worker.awaited]
+        patience = (
+            min(self._crew.deadline(worker, self._candidate_seconds) for worker in self._crew.workers)
+            - time.monotonic()
+        )
         ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, patience))
         more, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         return list(dict.fromkeys([*ready, *more]))
 
-    def _deadline(self, worker: _Worker) -> float:
-        if not worker.awaited:
-            return math.inf
-        return worker.since + (self._candidate_seconds if worker.starting is None else self._ready_seconds)
-
     def close(self) -> None:
         """Stop the workers; leave Ray as it was found."""
-        for worker in self._workers:
-            self._ray.kill(worker.actor)
-        self._workers.clear()
+        self._crew.close()
         self._stack.close()
 
     def _dispatch(self, at_least: int) -> None:
         """Give suspects to idle workers, alone; fill the others evenly with batches."""
-        started = [worker for worker in self._workers if worker.starting is None]
+        started = [worker for worker in self._crew.workers if worker.starting is None]
         for worker in started:
             if self._suspects and not worker.batches:
                 self._send(worker, self._suspects.popleft(), isolated=True)
@@ -215,7 +141,7 @@ class RayRunner:
                 size = min(self._batch_size, len(self._pending))
                 self._send(worker, [self._pending.popleft() for _ in range(size)], isolated=False)
 
-    def _send(self, worker: _Worker, batch: list[Candidate], *, isolated: bool) -> None:
+    def _send(self, worker: Worker, batch: list[Candidate], *, isolated: bool) -> None:
         worker.isolated = isolated
         if not worker.batches:
             worker.since = time.monotonic()
@@ -223,7 +149,7 @@ class RayRunner:
         worker.batches[ref] = batch
 
     def _collect(self, ref: Any) -> list[Result]:
-        worker = next((worker for worker in self._workers if ref in worker.awaited), None)
+        worker = next((worker for worker in self._crew.workers if ref in worker.awaited), None)
         if worker is None:  # its worker was found dead a moment ago
             return []
         try:
@@ -240,11 +166,11 @@ class RayRunner:
         self._seconds_each = 0.5 * self._seconds_each + 0.5 * seconds / len(batch)
         return [_result(candidate, outcome) for candidate, outcome in zip(batch, outcomes, strict=True)]
 
-    def _bury(self, worker: _Worker) -> list[Result]:
+    def _bury(self, worker: Worker) -> list[Result]:
         """Replace a dead worker; put what it held under suspicion, halved; name a proven culprit."""
         lost = list(worker.batches.values())
         alone = worker.isolated and len(lost) == 1 and len(lost[0]) == 1
-        self._replace(worker)
+        self._crew.replace(worker)
         if alone:
             candidate = lost[0][0]
             self._deaths[candidate.id] = self._deaths.get(candidate.id, 0) + 1
@@ -258,15 +184,15 @@ class RayRunner:
     def _end_overdue(self) -> list[Result]:
         """Kill the workers that hang, or do not start; name a candidate that hung alone."""
         results: list[Result] = []
-        for worker in list(self._workers):
-            if time.monotonic() < self._deadline(worker):
+        for worker in list(self._crew.workers):
+            if time.monotonic() < self._crew.deadline(worker, self._candidate_seconds):
                 continue
             if worker.starting is not None:
-                self._give_up(worker)
-                _LOG.warning("Ray: a lost worker cannot be replaced; going on with %d", len(self._workers))
+                self._crew.give_up(worker)
+                _LOG.warning("Ray: a lost worker cannot be replaced; going on with %d", len(self._crew.workers))
                 continue
             hanging, *waiting = worker.batches.values()
-            self._replace(worker)
+            self._crew.replace(worker)
             self._pending.extendleft(reversed([candidate for batch in waiting for candidate in batch]))
             if len(hanging) == 1:
                 message = f"its evaluation took longer than {self._candidate_seconds:g} s and was ended"
@@ -274,21 +200,6 @@ class RayRunner:
             else:
                 self._suspects.extend([candidate] for candidate in hanging)
         return results
-
-    def _replace(self, worker: _Worker) -> None:
-        """Start a new actor in place of one that died, hangs or cannot be reached; give up when that fails often."""
-        failed_starts = worker.failed_starts + (worker.starting is not None)
-        if failed_starts >= STARTS:
-            self._give_up(worker)
-            return
-        self._ray.kill(worker.actor)  # an unreachable one may still live, and hold a CPU
-        worker.actor, worker.batches, worker.isolated = self._start(), {}, False
-        worker.starting, worker.since = worker.actor.ready.remote(), time.monotonic()
-        worker.failed_starts = failed_starts
-
-    def _give_up(self, worker: _Worker) -> None:
-        self._ray.kill(worker.actor)
-        self._workers.remove(worker)
 
 
 def _result(candidate: Candidate, outcome: Outcome) -> Result:

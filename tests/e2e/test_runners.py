@@ -148,7 +148,7 @@ def test_a_candidate_that_hangs_costs_itself_and_nothing_else(tmp_path, serial):
 @pytest.mark.usefixtures("ray")
 def test_workers_beyond_the_free_cpus_are_not_waited_for(caplog):
     designs = [SPACES["zen-tiny"].sample(np.random.default_rng(i)) for i in range(6)]
-    with caplog.at_level(logging.WARNING, logger="nas.runners.ray"):
+    with caplog.at_level(logging.WARNING, logger="nas.runners.crew"):
         runner = RayRunner(Objective("zen", SHAPE), workers=3, ready_seconds=20.0)
     try:
         assert (
@@ -173,7 +173,7 @@ def test_workers_beyond_the_free_cpus_are_not_waited_for(caplog):
 def test_losing_the_last_worker_for_good_is_one_line(monkeypatch):
     runner = RayRunner(Objective("zen", SHAPE), workers=1, ready_seconds=30.0)
     try:
-        monkeypatch.setattr(runner, "_ready_seconds", 0.0)  # no replacement is that quick
+        monkeypatch.setattr(runner._crew, "ready_seconds", 0.0)  # no replacement is that quick
         [process] = scoring_processes()
         process.send_signal(signal.SIGKILL)
         process.wait(30)
@@ -192,7 +192,7 @@ def test_a_worker_that_only_seems_dead_is_ended():
         runner.submit([Candidate(POISON, SPACES["zen-tiny"].sample(np.random.default_rng(0)))])
         [process] = scoring_processes()
         time.sleep(0.5)  # it hangs by now
-        runner._bury(runner._workers[0])
+        runner._bury(runner._crew.workers[0])
         process.wait(30)
         assert runner.busy
     finally:
