@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.train.images import Dataset, Images, Labels, Split
+from nas.train.images import Dataset, Images, ImageTask, Labels, Split
 
 BATCH = 512
 
@@ -38,7 +38,7 @@ class Evaluation:
 class Normaliser:
     """Raw pixels -> network input: scale, subtract the training mean, divide by the training deviation."""
 
-    def __init__(self, dataset: Dataset, device: torch.device | str = "cpu") -> None:
+    def __init__(self, dataset: Dataset | ImageTask, device: torch.device | str = "cpu") -> None:
         mean = torch.tensor(dataset.mean, dtype=torch.float64)
         std = torch.tensor(dataset.std, dtype=torch.float64)
         self.factor = (dataset.pixel_scale / std).float().to(device)[:, None, None]

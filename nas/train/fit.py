@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.ema import WeightAverage
 from nas.train.evaluate import Normaliser, evaluate, to_tensors
 from nas.train.images import Dataset
+from nas.train.optimiser import nesterov_sgd
 from nas.train.recipe import Recipe
 from nas.train.schedule import learning_rate_at, warmup_steps
+from nas.train.seeding import seeded
 
 _HOPELESS = 20.0  # a mean loss above this many times that of guessing does not come back
-_FEATURES = 128  # a linear layer that reads more takes smaller steps
 _CHECK_EVERY = 50  # steps between looks at the loss; each look waits for the GPU
 
 
@@ -131,7 +132,12 @@ class Training:
         self._layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
         self.model = model.to(self.device).to(memory_format=self._layout)  # type: ignore[call-overload]
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
-        self.optimiser = _optimiser(self.model, recipe)
+        self.optimiser = nesterov_sgd(
+            self.model,
+            learning_rate=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
         self._images, self._labels = to_tensors(dataset.train, self.device)
         self._validation = to_tensors(dataset.validation, self.device)
         self._normalise = Normaliser(dataset, self.device)
@@ -153,7 +159,7 @@ class Training:
     def train_epoch(self) -> EpochReport:
         """Train one epoch and validate; raises TrainingDiverged."""
         start = time.perf_counter()
-        with _seeded(self.seed, self.epoch, self.device) as generator:
+        with seeded(self.seed, self.epoch, self.device) as generator:
             train_loss, learning_rate = self._pass(generator)
         result = evaluate(self.final, *self._validation, normalise=self._normalise)
         if not math.isfinite(result.loss):
@@ -257,40 +263,7 @@ class Training:
         }
 
 
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """Nesterov's SGD: no decay of norms and biases, smaller steps for wide classifiers."""
-    scales = {p: _step_scale(m) for m in model.modules() if isinstance(m, nn.Linear) for p in m.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0  # biases, scales and shifts of norms have one axis
-        groups.setdefault((decay, scales.get(parameter, 1.0)), []).append(parameter)
-    return torch.optim.SGD(
-        [{"params": params, "weight_decay": decay, "scale": scale} for (decay, scale), params in groups.items()],
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-    )
-
-
-def _step_scale(layer: nn.Linear) -> float:
-    """Share of the learning rate for a linear layer: 1 up to 128 inputs, then falling with their number.
-
-    The features are all positive, so a step moves the logits in proportion to their number; with 2,048 of them the
-    learning rate of the rest is far too high. Source: Yang et al. 2022, arXiv 2203.03466, table 3 (output weights).
-    """
-    return min(1.0, _FEATURES / layer.in_features)
-
-
 def _half_type(device: torch.device) -> torch.dtype | None:
     if device.type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-@contextmanager
-def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[Generator]:
-    """A generator for this epoch; the global one (dropout of a user's model) is set likewise for a while."""
-    key = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8], "big") >> 1
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(key)
-        yield torch.Generator().manual_seed(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -43,10 +43,7 @@ class Recipe:
     mixed_precision: bool = True
 
     def __post_init__(self) -> None:
-        for name, least, below in _RANGES:
-            value = getattr(self, name)
-            if not least <= value < below:
-                raise InvalidRecipe(f"recipe.{name}={value}, expected at least {least:g} and below {below:g}")
+        check_ranges(self, _RANGES)
         if self.learning_rate == 0:
             raise InvalidRecipe("recipe.learning_rate=0, expected more than 0")
         if self.augment not in AUGMENTATIONS:
@@ -59,14 +56,27 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote; raises InvalidRecipe for an unknown or ill-typed setting."""
-        types = {f.name: str(f.type) for f in fields(cls)}
-        for name, value in data.items():
-            if name not in types:
-                raise InvalidRecipe(f"recipe.{name}: unknown setting, expected one of {', '.join(types)}")
-            if type(value).__name__ not in _ACCEPTED[types[name]] or (types[name] == "int" and value != value // 1):
-                raise InvalidRecipe(f"recipe.{name}={value!r}, expected a value of type {types[name]}")
-        whole: dict[str, Any] = {name: int(value) for name, value in data.items() if types[name] == "int"}
-        return cls(**{**data, **whole})
+        return cls(**checked_settings(cls, data))
+
+
+def check_ranges(recipe: object, ranges: Iterable[tuple[str, float, float]]) -> None:
+    """Raise InvalidRecipe unless every (name, at least, below) holds."""
+    for name, least, below in ranges:
+        value = getattr(recipe, name)
+        if not least <= value < below:
+            raise InvalidRecipe(f"recipe.{name}={value}, expected at least {least:g} and below {below:g}")
+
+
+def checked_settings(recipe: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a recipe from JSON or YAML; raises InvalidRecipe for an unknown or ill-typed setting."""
+    types = {f.name: str(f.type) for f in fields(recipe)}
+    for name, value in data.items():
+        if name not in types:
+            raise InvalidRecipe(f"recipe.{name}: unknown setting, expected one of {', '.join(types)}")
+        if type(value).__name__ not in _ACCEPTED[types[name]] or (types[name] == "int" and value != value // 1):
+            raise InvalidRecipe(f"recipe.{name}={value!r}, expected a value of type {types[name]}")
+    whole: dict[str, Any] = {name: int(value) for name, value in data.items() if types[name] == "int"}
+    return {**data, **whole}
 
 
 _ACCEPTED = {"int": ("int", "float"), "float": ("int", "float"), "str": ("str",), "bool": ("bool",)}  # 1e1 epochs
