@@ -58,17 +58,28 @@ class SearchSettings(_Strict):
     """How candidates are proposed and scored.
 
     Attributes:
+        ensemble: file of a rank ensemble (a trust report, or its folder), for ``score: ensemble``.
         objectives: of nsga2 and optuna-nsga2; None takes the score against the latency, or MACs without such a budget.
     """
 
     algorithm: Literal["evolution", "regularized", "local", "nsga2", "tpe", "optuna-nsga2", "random"] = "evolution"
     niches: Literal["none", "depth"] = "depth"
     score: str = "zen"
+    ensemble: str | None = None
     evaluations: Positive = 20_000
     seconds: Seconds | None = None
     population: Positive = 256
     objectives: Annotated[tuple[str, ...], AfterValidator(check_objectives)] | None = None
     lookahead: Positive = 256
+
+    @model_validator(mode="after")
+    def _ensemble_is_named(self) -> Self:
+        if (self.score == "ensemble") != (self.ensemble is not None):
+            raise ValueError(
+                f"score={self.score!r} and ensemble={self.ensemble!r}; score: ensemble needs ensemble: FILE, made with "
+                "`netwright proxies trust`, and other scores take none (or write score: ensemble:FILE)"
+            )
+        return self
 
 
 class LatencySettings(_Strict):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from predictors.proxies.module_proxies import MODULE_PROXIES
+from predictors.rank_ensemble import InvalidEnsemble, RankEnsemble, read_ensemble
 from search_spaces.arch import Architecture
 from search_spaces.layers import Shape
 from search_spaces.named import NamedFailed, call_named
@@ -27,14 +28,16 @@ class Objective:
 
     Attributes:
         score: key of ``SCORES``, or ``package.module:function`` with the signature of a ``Scorer`` factory:
-            ``function(objective) -> (arch, seed) -> float``, higher is better.
+            ``function(objective) -> (arch, seed) -> float``, higher is better; or ``ensemble:FILE``, a rank ensemble.
         input_shape: (channels, height, width) of one image.
         seed: of the scores that draw random numbers; combined with the candidate's id.
+        ensemble: what the file of a rank ensemble says, see ``bound``; None for other scores.
     """
 
     score: str = "zen"
     input_shape: Shape = (3, 32, 32)
     seed: int = 0
+    ensemble: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -43,15 +46,36 @@ class Objective:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Objective:
         """Read what ``to_dict`` wrote."""
-        return cls(data["score"], tuple(data["input_shape"]), data["seed"])
+        return cls(data["score"], tuple(data["input_shape"]), data["seed"], data.get("ensemble"))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether only code of this project runs, which does not end the process that runs it."""
+        if not self.is_ensemble:
+            return self.score in SCORES
+        return all(member.score in SCORES for member in self._rank_ensemble().members)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the score is a rank ensemble."""
+        return self.score == ENSEMBLE or self.score.startswith(f"{ENSEMBLE}:")
+
+    def bound(self) -> Objective:
+        """The same with its ensemble read from the file, so that workers need no file; raises UnknownScore."""
+        if not self.is_ensemble or self.ensemble is not None:
+            return self
+        return replace(self, ensemble=self._rank_ensemble().to_dict())
 
     def scorer(self) -> Scorer:
         """The function that workers call; raises UnknownScore."""
         if self.score in SCORES:
-            return SCORES[self.score](self)
+            return SCORES[self.score].make(self)
+        if self.is_ensemble:
+            return self._ensemble_scorer()
         if ":" not in self.score:
             raise UnknownScore(
-                f"score {self.score!r}: unknown, expected one of {', '.join(SCORES)} or package.module:function"
+                f"score {self.score!r}: unknown, expected one of {', '.join(SCORES)}, "
+                f"{ENSEMBLE}:FILE or package.module:function"
             )
         try:
             scorer: Scorer = call_named(self.score, self)
@@ -63,6 +87,50 @@ class Objective:
                 f"(arch, seed) -> float; it returned a {type(scorer).__name__}; see examples/my_score.py"
             )
         return scorer
+
+    def _rank_ensemble(self) -> RankEnsemble:
+        try:
+            if self.ensemble is not None:
+                found = RankEnsemble.from_dict(self.ensemble)
+            elif file := self.score.partition(":")[2]:
+                found = read_ensemble(file)
+            else:
+                raise InvalidEnsemble("which file? Give ensemble:FILE, made with `netwright proxies trust`")
+        except InvalidEnsemble as error:
+            raise UnknownScore(f"score {self.score!r}: {error}") from None
+        if found.input_shape != tuple(self.input_shape):
+            made, asked = ("x".join(map(str, shape)) for shape in (found.input_shape, self.input_shape))
+            raise UnknownScore(
+                f"score {self.score!r}: made for images of {made}, not {asked}; "
+                "make one for these with `netwright proxies trust`"
+            )
+        return found
+
+    def _ensemble_scorer(self) -> Scorer:
+        ensemble = self._rank_ensemble()
+        if nested := [member.score for member in ensemble.members if member.score.startswith(ENSEMBLE)]:
+            raise UnknownScore(f"score {self.score!r}: has the member {nested[0]!r}, expected no ensemble in another")
+        scorers = [replace(self, score=member.score, ensemble=None).scorer() for member in ensemble.members]
+        return lambda arch, seed: ensemble.combine([scorer(arch, seed) for scorer in scorers])
+
+
+@dataclass(frozen=True, slots=True)
+class KnownScore:
+    """A row of the table of scores.
+
+    Attributes:
+        make: binds it to a task.
+        needs: "closed form" (counts layers), "forward" (passes through a network with random weights) or "backward".
+        cost: of one network of the size that suits small images, in words.
+        source: authors, year, arXiv id.
+        better: which direction the published score has; what ``make`` gives is higher for better.
+    """
+
+    make: Callable[[Objective], Scorer]
+    needs: Literal["closed form", "forward", "backward"]
+    cost: str
+    source: str
+    better: Literal["higher", "lower"] = "higher"
 
 
 def _zen(objective: Objective) -> Scorer:
@@ -125,16 +193,28 @@ def _module_proxy(name: str) -> Callable[[Objective], Scorer]:
     return make
 
 
-SCORES: dict[str, Callable[[Objective], Scorer]] = {
-    "zen": _zen,  # closed form, about 0.1 ms
-    "zen-mc": _zen_monte_carlo,  # the paper's random forward passes, about 50 ms
-    "zen-compat": _zen_compat,  # the same at the settings of the authors' code, whose numbers it gives
-    "mad": _mad,  # MAE-DET entropy, closed form, at the last map
-    "mad_multiscale": _mad_multiscale,  # at the last three, as for detection
-    "deepmad": _deepmad,  # DeepMAD entropy less its depth penalty; keep rho below a bound beside it
-    **{name: _module_proxy(name) for name in MODULE_PROXIES},  # a forward and often a backward pass, 10 ms to 1 s
+def _module_row(name: str) -> KnownScore:
+    proxy = MODULE_PROXIES[name]
+    needs: Literal["forward", "backward"] = "backward" if proxy.gradients else "forward"
+    passes = ("a forward pass", "a backward pass", "two backward passes")[proxy.gradients]
+    cost = f"{passes}, {proxy.batch} image" + "s" * (proxy.batch > 1)
+    return KnownScore(_module_proxy(name), needs, cost, proxy.source, proxy.better)
+
+
+_ZEN_NAS = "Lin et al. 2021, arXiv 2102.01063"
+_MAE_DET = "Sun et al. 2022, arXiv 2111.13336"
+SCORES: dict[str, KnownScore] = {
+    "zen": KnownScore(_zen, "closed form", "about 0.1 ms", f"{_ZEN_NAS}, in closed form"),
+    "zen-mc": KnownScore(_zen_monte_carlo, "forward", "about 50 ms", _ZEN_NAS),
+    "zen-compat": KnownScore(_zen_compat, "forward", "about 50 ms", f"{_ZEN_NAS}, as the authors' code computes it"),
+    "mad": KnownScore(_mad, "closed form", "about 0.1 ms", f"{_MAE_DET}, at the last map"),
+    "mad_multiscale": KnownScore(_mad_multiscale, "closed form", "about 0.1 ms", f"{_MAE_DET}, at the last three"),
+    "deepmad": KnownScore(_deepmad, "closed form", "about 0.1 ms", "Shen et al. 2023, arXiv 2303.02165"),
+    **{name: _module_row(name) for name in MODULE_PROXIES},
 }
-CLOSED_FORM = ("zen", "mad", "mad_multiscale", "deepmad")  # no torch, well under a millisecond
+"""Name of each score in text. With ``deepmad``, keep rho below a bound beside it."""
+CLOSED_FORM = tuple(name for name, row in SCORES.items() if row.needs == "closed form")  # no torch, below 1 ms
+ENSEMBLE = "ensemble"
 
 
 def candidate_seed(seed: int, index: int) -> int:

@@ -25,6 +25,7 @@ from nas.cli.options import (
 @click.option("--space", help="Name from `netwright space ls`, or package.module:Space; auto suits the images.")
 @limit_options
 @click.option("--device", help="RUNTIME[:threads=N,batch=N] on which the latency budget is held.")
+@click.option("--score", help="Name from `netwright proxies ls`, ensemble:FILE, or package.module:function.")
 @click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
 @click.option("--seconds", help="Stop the search after this time, for example 5min.")
 @click.option("--epochs", type=click.IntRange(1), help="Of the winner's training.")
@@ -78,6 +79,7 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
         "data": "data", "space": "space", "device": "device", "seed": "seed",
         "latency": "constraints.latency", "params": "constraints.params", "macs": "constraints.macs",
         "memory": "constraints.memory", "depth": "constraints.depth",
+        "score": "search.score",
         "evaluations": "search.evaluations", "seconds": "search.seconds", "epochs": "recipe.epochs",
         "engine": "engine.kind", "workers": "engine.workers", "address": "engine.address",
     }  # fmt: skip

@@ -47,6 +47,7 @@ def start_job(config: Config, directory: Path, narrator: Silent) -> Outcome:
         "config": config.to_dict(),
         "task": {"input_shape": list(task.input_shape), "num_classes": task.num_classes},
         "latency_table": None if table is None else table.to_json(),
+        "ensemble": task.objective.ensemble,
     }
     with RunStore.create(directory / FILE_NAME, facts) as store:
         return _run(task, table, store, directory, narrator)
@@ -61,7 +62,7 @@ def resume_job(directory: Path, narrator: Silent) -> Outcome:
         config = Config.from_dict(store.fact("config"), f"run {directory}")
         text = store.fact("latency_table")
         table = None if text is None else LatencyTable.from_json(text)
-        task = Task(config)
+        task = Task(config, store.fact("ensemble"))
         task.check()
         if not store.events("finished"):
             warn_of_other_conditions(task, table, narrator)

@@ -19,7 +19,7 @@ from nas.gates import Gates
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
 from nas.narrator import Silent
-from nas.objective import SCORES, Objective
+from nas.objective import Objective
 from nas.protocols import Runner, Search
 from nas.reach import explain_unreachable, reach
 from nas.records import Budget
@@ -136,7 +136,7 @@ def choose_runner(task: Task, narrator: Silent) -> Runner:
 def _suitable_engine(task: Task, objective: Objective) -> tuple[Literal["serial", "ray"], str]:
     """The engine and the reason for it."""
     engine = task.config.engine
-    if objective.score not in SCORES:
+    if not objective.trusted:
         return "ray", f"the score {objective.score} runs apart from the search"
     each = _seconds_each(task, objective)
     total = each * task.config.search.evaluations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from hardware.device import Device
 from hardware.lookup import LatencyTable
@@ -19,9 +21,15 @@ from search_spaces.layers import Shape
 
 @dataclass(frozen=True)
 class Task:
-    """A configuration with everything that its names refer to. Made of plain data; no module, no Ray."""
+    """A configuration with everything that its names refer to. Made of plain data; no module, no Ray.
+
+    Attributes:
+        config: what the user asked for.
+        ensemble: what the run file holds of a rank ensemble, so that a changed file does not change its scores.
+    """
 
     config: Config
+    ensemble: Mapping[str, Any] | None = None
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -63,10 +71,12 @@ class Task:
         """The cheap checks."""
         return Gates(self.input_shape, self.num_classes, self.config.constraints.constraints(), table)
 
-    @property
+    @cached_property
     def objective(self) -> Objective:
-        """What the workers compute."""
-        return Objective(self.config.search.score, self.input_shape, self.config.seed)
+        """What the workers compute; raises UnknownScore."""
+        settings = self.config.search
+        score = settings.score if settings.ensemble is None else f"{settings.score}:{settings.ensemble}"
+        return Objective(score, self.input_shape, self.config.seed, self.ensemble).bound()
 
     def check(self) -> None:
         """Fail early, in one line, on whatever the configuration names but does not exist."""
