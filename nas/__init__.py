@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import from_pretrained, resume, search
+    from nas.api import from_pretrained, resume, search, trust
     from nas.config import Config
     from nas.records import Budget, Candidate, Constraint, Failure, Success
     from nas.run import Run
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "search": "nas.api",
     "resume": "nas.api",
+    "trust": "nas.api",
     "from_pretrained": "nas.api",
     "Config": "nas.config",
     "Budget": "nas.records",
@@ -38,6 +39,7 @@ __all__ = [
     "from_pretrained",
     "resume",
     "search",
+    "trust",
 ]
 
 

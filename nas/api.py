@@ -66,6 +66,38 @@ def resume(path: str | Path, *, verbose: bool = False) -> Run:
     return Run.open(path)
 
 
+def trust(
+    *,
+    data: str = "digits",
+    space: str = "auto",
+    limits: Mapping[str, Any] | None = None,
+    out: str | Path,
+    seed: int = 0,
+    verbose: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """See how far the training-free scores can be trusted; the same work as ``netwright proxies trust``.
+
+    Args:
+        data: dataset, as for ``nas.train.data.load_dataset``; its test images are not looked at.
+        space: name of a search space, or ``package.module:Space``.
+        limits: on the networks, for example {"params": "200k", "latency": "1ms"}.
+        out: folder; what an interrupted call left there is used. ``search(config={"search": {"score":
+            f"ensemble:{out}"}})`` searches with its rank ensemble.
+        seed: of everything random.
+        verbose: tell what is going on, on stderr.
+        settings: further ones of ``nas.proxies.settings.TrustSettings``: networks, repeats, epochs ...
+    Returns: what ``trust.json`` holds, see docs/trust.md.
+    Raises: InvalidConfig, InvalidDataset, UnknownSpace, UnknownScore, NothingFeasible, RunFileError.
+    """
+    from nas.proxies.settings import TrustSettings
+    from nas.proxies.trust import judge_proxies
+
+    asked = TrustSettings(data=data, space=space, limits=dict(limits or {}), seed=seed, **settings)
+    with _narrator(verbose) as narrator:
+        return judge_proxies(asked, Path(out), narrator)
+
+
 def from_pretrained(directory: str | Path) -> Network:
     """The network of an exported folder, in evaluation mode on the CPU; raises InvalidPretrained."""
     from nas.export.pretrained import from_pretrained as load

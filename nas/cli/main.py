@@ -15,6 +15,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "doctor": ("nas.cli.doctor", "Check what this machine can do and how far its timings can be trusted."),
     "space": ("nas.cli.space", "List, show and check search spaces."),
     "score": ("nas.cli.score", "Costs and zero-shot score of one architecture."),
+    "proxies": ("nas.cli.proxies", "The training-free scores, and how far to trust them on your space and data."),
     "profile": ("nas.cli.profile", "Build the latency table of a space on this device."),
     "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
     "search": ("nas.cli.search", "Search, train, export and verify a network under a budget."),

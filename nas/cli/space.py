@@ -107,33 +107,18 @@ def check(  # noqa: PLR0913 - the options
 
     A limit on latency needs a latency table; `netwright profile` makes one.
     """
-    from hardware.device import Device
-    from hardware.lookup import ConditionsChanged, TableUnreadable, profile_command
-    from hardware.table_cache import find_table
-    from nas.config import Config, InvalidConfig
-    from nas.gates import Gates
+    from nas.limits import gates_of
     from nas.space_report import report_space
     from search_spaces import load_space
 
     found = load_space(name)
     shape, num_classes = shapes(data, resolution, classes, in_channels)
-    given = {key: value for key, value in limits.items() if value is not None}
-    constraints = Config.from_dict({"constraints": given}, "space check").constraints.constraints()
-    try:
-        table = find_table(found, Device.parse(device), shape, num_classes, spec=name)
-    except (ConditionsChanged, TableUnreadable):
-        if limits["latency"] is not None:
-            raise
-        table = None
-    if table is None and limits["latency"] is not None:
-        raise InvalidConfig(
-            f"space check: no latency table of {found.name} for {device} at {shape[1]} pixels; make one: "
-            f"{profile_command(name, Device.parse(device), shape)}"
-        )
+    gates = gates_of(
+        limits, space=found, space_name=name, device=device, input_shape=shape, num_classes=num_classes,
+        where="space check",
+    )  # fmt: skip
     with narrator(quiet) as teller:
-        result = report_space(
-            found, Gates(shape, num_classes, constraints, table), samples=samples, seed=seed, narrator=teller
-        )
+        result = report_space(found, gates, samples=samples, seed=seed, narrator=teller)
     if as_json:
         print_json(result)
         return
