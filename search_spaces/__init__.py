@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from search_spaces.chain_space import ChainSpace
 from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
 from search_spaces.named import NamedFailed, call_named, load_named
 from search_spaces.space import GridSpace
-from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY, ZenSpace
+from search_spaces.tinynas import TINYNAS
+from search_spaces.zen import ZEN, ZEN_IDW, ZEN_IDW_SE, ZEN_IDW_SMALL, ZEN_IMAGENET, ZEN_TINY
 
-SPACES: dict[str, ZenSpace | GridSpace] = {
-    space.name: space for space in (ZEN, ZEN_TINY, ZEN_IMAGENET, GENET, GENET_SMALL, GENET_TINY)
-}
+_ALL: tuple[ChainSpace | GridSpace, ...] = (
+    *(ZEN, ZEN_TINY, ZEN_IMAGENET, ZEN_IDW, ZEN_IDW_SE, ZEN_IDW_SMALL),
+    *(GENET, GENET_SMALL, GENET_TINY),
+    *TINYNAS,
+)
+SPACES = {space.name: space for space in _ALL}
 _OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")
 
 

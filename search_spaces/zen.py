@@ -1,9 +1,11 @@
-"""The ZenNAS XX/BL space: residual blocks of full convolutions (XX) or bottlenecks (BL), free in width and depth.
+"""The ZenNAS spaces, free in width and depth: XX/BL, of full convolutions or bottlenecks, and IDW.
 
+IDW holds inverted residuals with depthwise convolutions, with or without squeeze-and-excite; its head is fixed.
 Source: Lin et al. 2021, "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition" (arXiv 2102.01063), with
 the released search space: a mutation redraws a whole block's kind, width (x 2.5 … 1/2.5, multiples of 8, 8..2048),
 depth (-2..2) and bottleneck; a block of six or more sub-layers is split, which is how structures grow. Strides never
-change. Deviation: kinds are drawn uniformly (an aliasing slip gives the released code 3:3:2 for kernels 3, 5, 7).
+change. Deviations: kinds are drawn uniformly (an aliasing slip gives the released code 3:3:2 for kernels 3, 5, 7 of
+XX/BL, and 12 to 2 between the types of IDW); IDW widths are bounded by 2048, too.
 """
 
 from __future__ import annotations
@@ -11,11 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
-from search_spaces.block_limits import check_block
 from search_spaces.blocks.kind import round8
+from search_spaces.chain_space import ChainSpace
 
 WIDTH_FACTORS = (2.5, 2.0, 1.5, 1.25, 1.0, 1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)
 DEPTH_STEPS = (-2, -1, 0, 1, 2)
@@ -23,29 +24,28 @@ MAX_CHANNELS = 2048
 SPLIT_DEPTH = 6
 FIRST_PART = 3
 
-XXBL = tuple((kind, kernel) for kind in ("zen_bl", "zen_xx") for kernel in (3, 5, 7))
+Type = tuple[str, int, int]  # block kind, kernel, expansion
+XXBL: tuple[Type, ...] = tuple((kind, kernel, 0) for kind in ("zen_bl", "zen_xx") for kernel in (3, 5, 7))
+IDW: tuple[Type, ...] = tuple(("zen_idw", kernel, expansion) for expansion in (1, 2, 4, 6) for kernel in (3, 5, 7))
 
 
 @dataclass(frozen=True)
-class ZenSpace:
-    """Networks that mutation reaches from a small seed network.
+class ZenSpace(ChainSpace):
+    """A ZenNAS space.
 
     Attributes:
         name: of the space.
         seed: smallest network; stem, residual blocks, 1x1 head. Its strides are those of every member.
-        kinds: (block kind, kernel) that a residual block may take.
+        types: what a residual block may be.
+        se: whether every residual block has squeeze-and-excite.
+        fixed_head: whether the head keeps the seed's width.
         replacements: blocks redrawn by one mutation (2 in the paper).
     """
 
-    name: str
-    seed: Architecture
-    kinds: tuple[tuple[str, int], ...] = XXBL
+    types: tuple[Type, ...] = XXBL
+    se: bool = False
+    fixed_head: bool = False
     replacements: int = 2
-
-    @property
-    def stages(self) -> int:
-        """Number of resolutions, the stem's included."""
-        return 1 + sum(block.stride > 1 for block in self.seed.blocks[1:])
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """The seed's strides with widths between half and eight times the seed's, up to twice the blocks."""
@@ -55,15 +55,16 @@ class ZenSpace:
             blocks.append(self._draw(block, rng))
             if rng.random() < 0.3:
                 blocks.append(replace(self._draw(block, rng), stride=1))
-        blocks.append(replace(last, channels=_scaled(last.channels, rng)))
+        blocks.append(last if self.fixed_head else replace(last, channels=_scaled(last.channels, rng)))
         return Architecture(tuple(blocks))
 
     def _draw(self, block: Block, rng: np.random.Generator) -> Block:
-        kind, kernel = self.kinds[rng.integers(len(self.kinds))]
+        kind, kernel, expansion = self.types[rng.integers(len(self.types))]
         return replace(
             block,
             kind=kind,
             kernel=kernel,
+            expansion=expansion,
             channels=_scaled(block.channels, rng),
             inner=_scaled(block.inner, rng),
             depth=int(rng.integers(1, SPLIT_DEPTH)),
@@ -74,7 +75,7 @@ class ZenSpace:
         while True:
             blocks = list(arch.blocks)
             for _ in range(self.replacements):
-                at = int(rng.integers(len(blocks)))
+                at = int(rng.integers(len(blocks) - self.fixed_head))
                 blocks[at : at + 1] = _split(self._redraw(blocks[at], rng))
             child = Architecture(tuple(blocks))
             if child != arch:
@@ -83,7 +84,7 @@ class ZenSpace:
     def _redraw(self, block: Block, rng: np.random.Generator) -> Block:
         if block.kind == "conv":
             return replace(block, channels=_near(block.channels, rng))
-        kind, kernel = self.kinds[rng.integers(len(self.kinds))]
+        kind, kernel, expansion = self.types[rng.integers(len(self.types))]
         return Block(
             kind,
             _near(block.channels, rng),
@@ -91,63 +92,32 @@ class ZenSpace:
             block.stride,
             max(1, block.depth + DEPTH_STEPS[rng.integers(len(DEPTH_STEPS))]),
             _near(block.inner, rng),
+            expansion,
+            self.se,
         )
 
-    def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
-        """The first resolutions of one parent, the others of the other."""
-        cut = int(rng.integers(1, self.stages)) if self.stages > 1 else 0
-        return Architecture(a.blocks[: _stage_start(a, cut)] + b.blocks[_stage_start(b, cut) :])
-
-    def validate(self, arch: Architecture) -> None:
-        """Raise InvalidArchitecture unless the architecture is a member of this space."""
-        first, *body, last = self.seed.blocks
-        blocks = arch.blocks
-        if len(blocks) < len(self.seed.blocks):
-            raise InvalidArchitecture(f"{self.name}: {len(blocks)} blocks, expected at least {len(self.seed.blocks)}")
-        for at, fixed in ((0, first), (-1, last)):
-            if replace(blocks[at], channels=fixed.channels) != fixed:
-                raise InvalidArchitecture(
-                    f"{self.name}: blocks[{at}] is {blocks[at]}, expected {fixed} but for its width"
-                )
-        for i, block in enumerate(blocks):
-            self._validate_block(i, block, edge=i in (0, len(blocks) - 1))
-        strides, expected = ([b.stride for b in bs if b.stride > 1] for bs in (blocks[1:-1], body))
-        if strides != expected:
+    def validate_block(self, block: Block, where: str, *, edge: bool) -> None:
+        """Raise InvalidArchitecture unless the block's type, gate and widths are those of the space."""
+        if not edge and (block.kind, block.kernel, block.expansion) not in self.types:
             raise InvalidArchitecture(
-                f"{self.name}: {len(strides)} blocks halve the resolution, expected {len(expected)}"
+                f"{where} is {block.kind} with kernel {block.kernel} and expansion {block.expansion}, "
+                f"expected one of {self.types}"
+            )
+        if not edge and block.se != self.se:
+            raise InvalidArchitecture(f"{where}.se={block.se}, expected {self.se}")
+        if block.channels % 8 or block.inner % 8 or max(block.channels, block.inner) > self._widest:
+            raise InvalidArchitecture(
+                f"{where}: widths {block.channels} and {block.inner}, expected multiples of 8 up to {self._widest}"
             )
 
-    def _validate_block(self, i: int, block: Block, *, edge: bool) -> None:
-        where = f"{self.name}: blocks[{i}]"
-        check_block(block, where)
-        if not edge and (block.kind, block.kernel) not in self.kinds:
-            raise InvalidArchitecture(
-                f"{where} is {block.kind} with kernel {block.kernel}, expected one of {self.kinds}"
-            )
-        if block.se or block.expansion:
-            raise InvalidArchitecture(f"{where} is {block}, expected no squeeze-and-excite and no expansion")
-        if block.channels % 8 or block.inner % 8 or max(block.channels, block.inner) > MAX_CHANNELS:
-            raise InvalidArchitecture(
-                f"{where}: widths {block.channels} and {block.inner}, expected multiples of 8 up to {MAX_CHANNELS}"
-            )
+    @property
+    def _widest(self) -> int:
+        return max(MAX_CHANNELS, self.seed.blocks[-1].channels)
 
-    def encode(self, arch: Architecture) -> NDArray[np.float64]:
-        """(2 + 6 * stages,) log2 widths of stem and head; per resolution: blocks, depth, mean widths, kernel, kind."""
-        features = [np.log2(arch.blocks[0].channels), np.log2(arch.blocks[-1].channels)]
-        for stage in range(self.stages):
-            body = arch.blocks[_stage_start(arch, stage) : _stage_start(arch, stage + 1)]
-            blocks = [block for block in body if block.kind != "conv"]
-            if not blocks:
-                features += [0.0] * 6
-                continue
-            weights = np.array([block.depth for block in blocks], dtype=np.float64)
-            rows = [(np.log2(b.channels), np.log2(b.inner), b.kernel, b.kind == self.kinds[0][0]) for b in blocks]
-            features += [
-                len(blocks),
-                weights.sum(),
-                *np.average(np.array(rows, dtype=np.float64), axis=0, weights=weights),
-            ]
-        return np.array(features, dtype=np.float64)
+    def block_features(self, block: Block) -> tuple[float, ...]:
+        """log2 width, log2 bottleneck, kernel, and whether it is of the first kind (of IDW: its expansion)."""
+        kind = float(block.expansion or block.kind == self.types[0][0])
+        return float(np.log2(block.channels)), float(np.log2(block.inner)), block.kernel, kind
 
 
 def _near(width: int, rng: np.random.Generator) -> int:
@@ -164,17 +134,23 @@ def _split(block: Block) -> tuple[Block, ...]:
     return (replace(block, depth=FIRST_PART), replace(block, depth=block.depth - FIRST_PART, stride=1))
 
 
-def _stage_start(arch: Architecture, stage: int) -> int:
-    """Position of the block that opens a resolution; the stem opens stage 0."""
-    starts = [0] + [i for i, block in enumerate(arch.blocks) if i > 0 and block.stride > 1]
-    return starts[stage] if stage < len(starts) else len(arch.blocks)
+Row = tuple[int, int, int]  # channels, stride, bottleneck
 
 
-def _seed(stem: Block, body: tuple[tuple[int, int, int], ...], head: int) -> Architecture:
-    """(channels, stride, bottleneck) of XX blocks with kernel 3 between a stem and a 1x1 head."""
+def _seed(stem: Block, body: tuple[Row, ...], head: int) -> Architecture:
+    """XX blocks with kernel 3 between a stem and a 1x1 head."""
     blocks = tuple(Block("zen_xx", c, 3, stride, 1, inner) for c, stride, inner in body)
     return Architecture((stem, *blocks, Block("conv", head, kernel=1)))
 
+
+def _idw_seed(stem: Block, body: tuple[Row, ...], head: int, *, se: bool) -> Architecture:
+    """Inverted residuals of expansion 6 and kernel 3 between a stem and a 1x1 head."""
+    blocks = tuple(Block("zen_idw", c, 3, stride, 1, inner, 6, se) for c, stride, inner in body)
+    return Architecture((stem, *blocks, Block("conv", head, kernel=1)))
+
+
+_IDW_BODY: tuple[Row, ...] = ((32, 2, 8), (48, 2, 32), (96, 2, 48), (128, 2, 96))
+_IDW_SMALL: tuple[Row, ...] = ((16, 1, 8), (32, 2, 16), (64, 2, 32))
 
 ZEN = ZenSpace("zen", _seed(Block("conv", 8), ((16, 1, 8), (32, 2, 16), (64, 2, 32), (64, 2, 32)), 128))
 ZEN_TINY = ZenSpace("zen-tiny", _seed(Block("conv", 8), ((16, 1, 8), (32, 2, 16), (64, 2, 32)), 64))
@@ -182,3 +158,6 @@ ZEN_IMAGENET = ZenSpace(
     "zen-imagenet",
     _seed(Block("conv", 32, stride=2), ((64, 2, 32), (128, 2, 64), (256, 2, 128), (512, 2, 256)), 512),
 )
+ZEN_IDW = ZenSpace("zen-idw", _idw_seed(Block("conv", 8, stride=2), _IDW_BODY, 2048, se=False), IDW, False, True)
+ZEN_IDW_SE = ZenSpace("zen-idw-se", _idw_seed(Block("conv", 8, stride=2), _IDW_BODY, 2048, se=True), IDW, True, True)
+ZEN_IDW_SMALL = ZenSpace("zen-idw-small", _idw_seed(Block("conv", 8), _IDW_SMALL, 128, se=False), IDW, False, True)
