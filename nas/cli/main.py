@@ -24,6 +24,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "pareto": ("nas.cli.runs", "The candidates of a run that no other beats in score and latency."),
     "best": ("nas.cli.runs", "The best candidate of a run within further limits."),
     "train": ("nas.cli.train", "Train one architecture on a dataset."),
+    "detect": ("nas.cli.detect", "Train, evaluate and export a small detector on any backbone."),
     "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
     "verify": ("nas.cli.export", "Measure an exported network against a latency budget."),
     "report": ("nas.cli.runs", "Write the offline HTML report of a run."),

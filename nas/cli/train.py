@@ -63,7 +63,7 @@ def train(  # noqa: PLR0913 - the options
         raise InvalidConfig("train: which images? give --data, for example --data digits")
     dataset = load_dataset(source)
     recipe = _recipe(epochs, settings)
-    checkpoint = _checkpoint(out, overwrite)
+    checkpoint = checkpoint_beside(out, overwrite)
     network = build_network(found.arch, dataset, seed=seed)
     with narrator(quiet) as teller, with_threads(threads):
         tell = _epoch_teller(teller, recipe.epochs)
@@ -88,7 +88,7 @@ def _recipe(epochs: int | None, settings: tuple[str, ...]) -> Recipe:
     return Recipe.from_dict(values)
 
 
-def _checkpoint(out: Path, overwrite: bool) -> Path:
+def checkpoint_beside(out: Path, overwrite: bool) -> Path:
     """Where the checkpoint of a training into ``out`` lies.
 
     Raises: ExportFailed: the place cannot be used, or a finished export is there that nobody said to replace; one

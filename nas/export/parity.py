@@ -56,25 +56,28 @@ def check_parity(
     *,
     seeds: Iterable[int] = range(8),
     tolerance: float = TOLERANCE,
+    output: str | None = None,
 ) -> ParityReport:
     """Compare the file with the network on seeded standard normal images; evaluation mode is used and undone.
 
     Args:
-        model: (N, C, H, W) -> logits (N, classes), on the CPU.
+        model: (N, C, H, W) -> logits (N, classes), or another tensor of N rows, on the CPU.
         onnx_path: the exported file, with a fixed or an open batch.
         input_shape: (channels, height, width).
         seeds: one batch of images each.
         tolerance: largest allowed ``max_rel_error``.
+        output: name of the output to compare; None takes the first. Outputs of more axes are compared flattened.
     Raises: ParityFailed: outputs differ by more, or the file cannot be run.
     """
     session = _session(onnx_path)
     batch = session.get_inputs()[0].shape[0]
     images = [_images(seed, batch if isinstance(batch, int) else 2, input_shape) for seed in seeds]
     expected = np.concatenate([_torch_logits(model, batch) for batch in images])
-    actual = np.concatenate([_onnx_logits(session, onnx_path, batch) for batch in images])
+    actual = np.concatenate([_onnx_logits(session, onnx_path, batch, output) for batch in images])
     if actual.shape != expected.shape:
         raise ParityFailed(f"{onnx_path}: outputs of shape {actual.shape}, the network gives {expected.shape}")
-    report = _compare(actual.astype(np.float64), expected.astype(np.float64))
+    rows = len(expected)
+    report = _compare(actual.reshape(rows, -1).astype(np.float64), expected.reshape(rows, -1).astype(np.float64))
     if not report.max_rel_error <= tolerance:
         raise ParityFailed(
             f"{onnx_path}: logits differ from the network's by {report.max_rel_error:.2g} of the largest "
@@ -107,9 +110,13 @@ def _torch_logits(model: nn.Module, images: NDArray[np.float32]) -> NDArray[np.f
     return result
 
 
-def _onnx_logits(session: onnxruntime.InferenceSession, path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _onnx_logits(
+    session: onnxruntime.InferenceSession, path: Path, images: NDArray[np.float32], output: str | None
+) -> NDArray[np.float32]:
     try:
-        logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
+        logits: NDArray[np.float32] = session.run(
+            None if output is None else [output], {session.get_inputs()[0].name: images}
+        )[0]
     except _ORT_ERRORS as error:
         raise ParityFailed(f"{path}: ONNX Runtime cannot run it: {_first_line(error)}") from None
     return logits

@@ -36,6 +36,7 @@ from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.build import Network, build
 
 SCHEMA_VERSION = 1
+CLASSIFICATION = "classification"  # what an export is for when its configuration does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,12 @@ def from_pretrained(directory: Path) -> Network:
             f"{directory / CONFIG}: the architecture has digest {arch.digest}, the file states "
             f"{config['digest']}; it was changed after the export"
         )
-    network.load_state_dict(_load_weights(directory / WEIGHTS, config["weights_sha256"], network))
+    network.load_state_dict(load_weights(directory / WEIGHTS, config["weights_sha256"], network))
     return network.eval()
 
 
-def load_config(directory: Path) -> dict[str, Any]:
-    """The checked content of config.json; raises InvalidPretrained."""
+def load_config(directory: Path, task: str = CLASSIFICATION) -> dict[str, Any]:
+    """The checked content of config.json of an export for this task; raises InvalidPretrained."""
     path = Path(directory) / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -134,6 +135,8 @@ def load_config(directory: Path) -> dict[str, Any]:
         raise InvalidPretrained(
             f"{path}: schema version {config.get('schema_version')!r}, this release reads {SCHEMA_VERSION}"
         )
+    if (found := config.get("task", CLASSIFICATION)) != task:
+        raise InvalidPretrained(f"{path}: the export is for {found}, expected one for {task}")
     for name, kind in _CONFIG_TYPES.items():
         if type(config.get(name)) is not kind:
             raise InvalidPretrained(f"{path}: {name}={config.get(name)!r}, expected a value of type {kind.__name__}")
@@ -155,9 +158,9 @@ def _check_task(path: Path, config: dict[str, Any]) -> None:
             )
 
 
-def load_task(directory: Path) -> ImageTask:
+def load_task(directory: Path, task: str = CLASSIFICATION) -> ImageTask:
     """Classes, input shape and normalisation of an exported folder; raises InvalidPretrained."""
-    config = load_config(directory)
+    config = load_config(directory, task)
     channels, height, width = config["input_shape"]
     return ImageTask(
         config["dataset"],
@@ -192,11 +195,7 @@ def _check_fits(model: Network, task: ImageTask) -> None:
 
 
 def _write_network(staging: Path, model: Network, task: ImageTask, extra_files: list[str]) -> None:
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
-    if broken is not None:
-        raise ExportFailed(f"weights: {broken} holds NaN or infinite values; train again with a lower learning rate")
-    save_file(weights, staging / WEIGHTS, metadata={"format": "pt"})
+    write_weights(staging / WEIGHTS, model)
     facts = asdict(task)
     config = {
         "format": FORMAT,
@@ -207,16 +206,26 @@ def _write_network(staging: Path, model: Network, task: ImageTask, extra_files: 
         "num_classes": model.num_classes,
         "in_channels": model.in_channels,
         **facts,
-        "weights_sha256": _sha256(staging / WEIGHTS),
+        "weights_sha256": sha256_of(staging / WEIGHTS),
         **({"extra_files": extra_files} if extra_files else {}),
     }
     (staging / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (staging / PROGRAM).write_text(render_program(model.arch, task), encoding="utf-8")
 
 
-def _load_weights(path: Path, sha256: str, network: Network) -> dict[str, torch.Tensor]:
+def write_weights(path: Path, model: torch.nn.Module) -> None:
+    """All tensors as safetensors; raises ExportFailed for NaN."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
+    if broken is not None:
+        raise ExportFailed(f"weights: {broken} holds NaN or infinite values; train again with a lower learning rate")
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def load_weights(path: Path, sha256: str, network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The checked tensors of an export for this network; raises InvalidPretrained."""
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
         weights: dict[str, torch.Tensor] = load_file(path)
     except OSError as error:
         raise InvalidPretrained(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -247,5 +256,6 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

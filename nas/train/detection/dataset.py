@@ -191,6 +191,24 @@ def merge_classes(dataset: DetectionDataset, classes: str) -> DetectionDataset:
     return _renamed(dataset, table, (*(dataset.classes[i] for i in kept), "other"))
 
 
+def match_classes(dataset: DetectionDataset, classes: tuple[str, ...]) -> DetectionDataset:
+    """The dataset with a detector's classes: the same ones, or merged as ``merge_classes`` had merged them.
+
+    Raises: InvalidDataset: they are those of another dataset.
+    """
+    if dataset.classes == classes:
+        return dataset
+    if classes == ("object",):
+        return merge_classes(dataset, "one")
+    missing = [name for name in classes[:-1] if name not in dataset.classes]
+    if classes[-1] != "other" or missing:
+        name = (missing or [classes[-1]])[0]
+        raise InvalidDataset(f"{dataset.name}: has no class {name!r}, which the detector was trained on")
+    rest = len(classes) - 1
+    table = [classes.index(name) if name in classes[:-1] else rest for name in dataset.classes]
+    return _renamed(dataset, np.array(table, dtype=np.int64), classes)
+
+
 def _renamed(dataset: DetectionDataset, table: NDArray[np.int64], classes: tuple[str, ...]) -> DetectionDataset:
     train, validation = (
         DetectionSplit(part.images, part.boxes, np.where(part.labels >= 0, table[part.labels], -1), part.crowd)

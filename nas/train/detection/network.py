@@ -17,7 +17,7 @@ from search_spaces.build import build
 
 GROUPS = 8  # of the head's group norms
 _PRIOR = 0.01  # score that an untrained head gives every class
-_MAX_LOG_DISTANCE = 8.0  # exp of it times the stride is far outside every image
+MAX_LOG_DISTANCE = 8.0  # exp of it times the stride is far outside every image
 
 
 class InvalidDetector(ValueError):
@@ -110,7 +110,7 @@ class Head(nn.Module):
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for i, x in enumerate(maps):
             boxes = self.box_tower(x)
-            logs = (self.boxes(boxes) * self.scales[i]).clamp(max=_MAX_LOG_DISTANCE)
+            logs = (self.boxes(boxes) * self.scales[i]).clamp(max=MAX_LOG_DISTANCE)
             parts.append((self.classes(self.class_tower(x)), logs.exp() * self.strides[i], self.centre(boxes)))
         classes, distances, centres = (torch.cat([_rows(p[i]) for p in parts], 1) for i in range(3))
         return Predictions(classes, distances, centres[..., 0])
