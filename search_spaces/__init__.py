@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from search_spaces.autoformer import AUTOFORMER_BASE, AUTOFORMER_SMALL, AUTOFORMER_TINY, VIT_TINY
 from search_spaces.chain_space import ChainSpace
 from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
 from search_spaces.named import NamedFailed, call_named, load_named
@@ -16,6 +17,7 @@ _ALL: tuple[ChainSpace | GridSpace, ...] = (
     *(ZEN, ZEN_TINY, ZEN_IMAGENET, ZEN_IDW, ZEN_IDW_SE, ZEN_IDW_SMALL),
     *(GENET, GENET_SMALL, GENET_TINY),
     *TINYNAS,
+    *(AUTOFORMER_TINY, AUTOFORMER_SMALL, AUTOFORMER_BASE, VIT_TINY),
 )
 SPACES = {space.name: space for space in _ALL}
 _OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")

@@ -26,7 +26,8 @@ class Block:
         kernel: side of the square kernel, odd; of the patches of a vision transformer, any.
         stride: of the first sub-layer, 1 or 2; later sub-layers have stride 1.
         depth: number of sub-layers, >= 1.
-        inner: width of the bottleneck or of the hidden layer; 0 where the kind has none.
+        inner: width of the bottleneck or of the hidden layer, or side of the position table of patches; 0 where the
+            kind has none.
         expansion: expansion factor of an inverted residual; 0 where the kind has none.
         se: squeeze-and-excite after the middle convolution.
         act: activation, a name of ``search_spaces.layers.ACTIVATIONS``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from search_spaces import plainnet, tinynas_text
+from search_spaces import autoformer_text, plainnet, tinynas_text
 from search_spaces.arch import Architecture, InvalidArchitecture
 
 
@@ -28,6 +28,12 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "tinynas": Format(
         "[{'class': 'ConvKXBNRELU', …}, …]", tinynas_text.looks_like, tinynas_text.read, tinynas_text.write
+    ),
+    "autoformer": Format(
+        "{mlp_ratio: [3.5, …], num_heads: [3, …], depth: 13, embed_dim: 192}",
+        autoformer_text.looks_like,
+        autoformer_text.read,
+        autoformer_text.write,
     ),
     "plainnet": Format("SuperConvK3BNRELU(…)…", plainnet.looks_like, plainnet.read_structure, plainnet.write_structure),
 }

@@ -57,6 +57,11 @@ class LayerList:
         """A convolution, padded by half its kernel; not at all where stride = kernel."""
         shape = c, h, w = self.shape(at)
         shrink = 2 * padding_of(kernel, stride) - kernel
+        if min(h, w) + shrink < 0:
+            raise InvalidArchitecture(
+                f"{name}: {kernel}x{kernel} patches do not fit a map of {h}x{w}, "
+                "expected smaller patches or larger images"
+            )
         out = (channels, (h + shrink) // stride + 1, (w + shrink) // stride + 1)
         groups = c if depthwise else 1
         return self._append(Layer(name, CONV, (at,), shape, out, kernel, stride, groups, bias))

@@ -2,8 +2,9 @@
 
 from hypothesis import strategies as st
 
-from search_spaces.arch import Architecture, Block
+from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.blocks import BLOCKS
+from search_spaces.expand import output_shape
 from search_spaces.layers import ACTIVATIONS
 from search_spaces.plainnet import write_structure
 
@@ -11,23 +12,46 @@ KERNELS = (1, 3, 5, 7)
 WIDTHS = st.integers(1, 96)
 PUBLISHED_AS_STRING = ("conv", "zen_xx", "zen_bl", "zen_idw", "genet_xx", "genet_bl", "genet_dw")
 RELU_CHAINS = (*PUBLISHED_AS_STRING, "tinynas_k1kxk1", "tinynas_kxkx", "tinynas_k1kx", "tinynas_k1dwk1")
+FIXED = {
+    "vit_patches": {"stride": 1, "depth": 1},
+    "vit_encoder": {"stride": 1, "kernel": 1},
+    "vit_norm": {"stride": 1, "kernel": 1},
+}  # what a kind does not let choose
+PATCH_SIDES = (1, 2, 3)
+OPTIONAL = ("inner", "expansion", "heads", "head_width", "se", "act")
+
+
+def sensible(kind, **choices):
+    """A block of these choices, without those that the kind does not have."""
+    has = {name: value for name, value in choices.items() if name not in OPTIONAL or name in BLOCKS[kind].uses}
+    return Block(kind, **(has | FIXED.get(kind, {})))
+
+
+def fits(arch, shape):
+    """Whether images of this shape are large enough for the patches of the architecture."""
+    try:
+        output_shape(arch, shape)
+    except InvalidArchitecture:
+        return False
+    return True
 
 
 @st.composite
 def blocks(draw, kinds=tuple(BLOCKS), *, se=True, act=True, widths=WIDTHS, max_depth=4, kernels=KERNELS):
     """A block whose choices make sense for its kind."""
     kind = draw(st.sampled_from(kinds))
-    uses = BLOCKS[kind].uses
-    return Block(
+    return sensible(
         kind,
         channels=draw(widths),
-        kernel=draw(st.sampled_from(kernels)),
+        kernel=draw(st.sampled_from(PATCH_SIDES if kind == "vit_patches" else kernels)),
         stride=draw(st.sampled_from((1, 2))),
         depth=draw(st.integers(1, max_depth)),
-        inner=draw(widths) if "inner" in uses else 0,
-        expansion=draw(st.integers(1, 6)) if "expansion" in uses else 0,
-        se=draw(st.booleans()) if se and "se" in uses else False,
-        act=draw(st.sampled_from(ACTIVATIONS)) if act and "act" in uses else "relu",
+        inner=draw(widths),
+        expansion=draw(st.integers(1, 6)),
+        se=draw(st.booleans()) if se else False,
+        act=draw(st.sampled_from(ACTIVATIONS)) if act else "relu",
+        heads=draw(st.integers(1, 3)),
+        head_width=draw(st.integers(1, 9)),
     )
 
 

@@ -16,7 +16,8 @@ from search_spaces.build import build
 from search_spaces.expand import check_blocks, expand
 from search_spaces.space import GridSpace, Knob, NothingToMutate, Stage, StageSpace, Variant
 
-BIG = {"zen-imagenet", "genet"}
+BIG = {"zen-imagenet", "genet", "autoformer-small", "autoformer-base"}
+LEAST_SIDE = {"autoformer-tiny": 16, "autoformer-small": 16, "autoformer-base": 16, "vit-tiny": 4}  # else 1 pixel
 
 
 class Gated(GridSpace):
@@ -138,11 +139,23 @@ def test_equal_generators_walk_alike(space, seed):
 def test_every_count_is_a_finite_whole_number(space, seed):
     rng = np.random.default_rng(seed)
     arch = space.mutate(space.sample(rng), rng)
-    for shape in ((1, 8, 8), (3, 33, 20), (3, 1, 1)):
+    least = LEAST_SIDE.get(space.name, 1)
+    for shape in ((1, max(8, least), max(8, least)), (3, 33, 20), (3, least, least)):
         counts = count(arch, shape, 10)
         for value in (counts.params, counts.macs, counts.depth, counts.peak_memory_bytes):
             assert type(value) is int
             assert 0 < value < 2**63
+
+
+@pytest.mark.parametrize("name", LEAST_SIDE)
+def test_an_image_smaller_than_a_patch_is_one_line(name):
+    arch = SPACES[name].sample(np.random.default_rng(0))
+    patch = arch.blocks[0].kernel
+    with pytest.raises(
+        InvalidArchitecture, match=rf"{patch}x{patch} patches do not fit a map of {patch - 1}x9\d"
+    ) as caught:
+        count(arch, (3, patch - 1, 99), 10)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in ALL])

@@ -6,19 +6,33 @@ from math import prod
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import blocks
+from strategies import blocks, fits
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from hardware.counts import count
 from search_spaces.arch import Architecture
 from search_spaces.blocks import BLOCKS
 from search_spaces.build import build
 from search_spaces.expand import expand
-from search_spaces.layers import ACTIVATIONS, ADD, AVG_POOL, CONV, GLOBAL_POOL, INPUT, LINEAR, MUL, NORM
+from search_spaces.layers import (
+    ACTIVATIONS,
+    ADD,
+    ATTENTION,
+    AVG_POOL,
+    CONV,
+    GLOBAL_POOL,
+    INPUT,
+    LAYER_NORM,
+    LINEAR,
+    MUL,
+    NORM,
+    POSITION,
+)
 from search_spaces.operations import compute
 
 CLASSES = 6
@@ -28,9 +42,10 @@ CLASSES = 6
 def networks_with(draw, kind):
     kinds = [draw(st.sampled_from(sorted(BLOCKS))) for _ in range(draw(st.integers(0, 2)))]
     shape = (draw(st.integers(1, 4)), draw(st.integers(3, 20)), draw(st.integers(3, 20)))
-    return Architecture(
-        tuple(draw(blocks((k,), widths=st.integers(1, 40), max_depth=3)) for k in [*kinds, kind])
-    ), shape
+    rows = (draw(blocks((k,), widths=st.integers(1, 40), max_depth=3)) for k in [*kinds, kind])
+    arch = Architecture(tuple(rows))
+    assume(fits(arch, shape))
+    return arch, shape
 
 
 def macs_by_hooks(model, images):
@@ -50,8 +65,10 @@ def macs_by_hooks(model, images):
             module.register_forward_hook(add_conv)
         elif isinstance(module, nn.Linear):
             module.register_forward_hook(add_linear)
-    model(images)
-    return total
+    with FlopCounterMode(display=False) as attention:
+        model(images)
+    products = attention.get_flop_counts()["Global"].get(torch.ops.aten.bmm, 0)  # of queries and keys, of values
+    return total + products // 2 // len(images)
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
@@ -127,14 +144,25 @@ def operate(layer, weights, operands, free):
         return F.conv2d(x, weights[layer.name], None, layer.stride, layer.padding, 1, layer.groups)
     if layer.op == LINEAR:
         return F.linear(x.flatten(1), weights[layer.name])
+    if layer.op == LAYER_NORM:
+        return torch.empty_like(x)
+    if layer.op == ATTENTION:
+        return attend(layer, operands)
     if layer.op in (GLOBAL_POOL, AVG_POOL):
         return compute(layer, [x])
     return x if layer.op == NORM else operate_in_place(layer, operands, free)
 
 
+def attend(layer, operands):
+    """The weights between all positions exist once, beside inputs and output; softmax works in place."""
+    queries, keys, values = (x.view(layer.groups, -1, prod(layer.shape[1:])) for x in operands)
+    weights = torch.bmm(queries.transpose(1, 2), keys)
+    return torch.bmm(values, weights).view(1, *layer.shape)
+
+
 def operate_in_place(layer, operands, free):
     x, y = operands[0], operands[-1]
-    if layer.op in ACTIVATIONS:
+    if layer.op in (*ACTIVATIONS, POSITION):
         return x.neg_() if free[0] else -x  # what it computes does not matter here
     if layer.op == ADD:
         return x.add_(y) if free[0] else y.add_(x) if free[1] else x + y

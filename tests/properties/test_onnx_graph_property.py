@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import blocks
+from strategies import blocks, sensible
 
 from search_spaces.arch import Architecture, Block
+from search_spaces.autoformer import Sizes, transformer
 from search_spaces.blocks import BLOCKS
 from search_spaces.build import build
 from search_spaces.expand import expand
@@ -65,7 +66,8 @@ def test_onnx_equals_torch(kind, data):
 @given(data=st.data())
 def test_random_weights_keep_deep_networks_finite_and_of_order_one(kind, data):
     block = block_of_kind(kind, data)
-    deep = Architecture((Block("conv", 16), Block(kind, 16, 3, 1, 12, 16 * bool(block.inner), block.expansion)))
+    choices = {"inner": 16, "expansion": block.expansion, "heads": block.heads, "head_width": block.head_width}
+    deep = Architecture((Block("conv", 16), sensible(kind, channels=16, kernel=3, depth=12, **choices)))
     shape = (3, 16, 16)
     layers = expand(deep, shape)
     weights = random_weights(layers, data.draw(st.integers(0, 2**32 - 1)))
@@ -75,3 +77,18 @@ def test_random_weights_keep_deep_networks_finite_and_of_order_one(kind, data):
 
     assert np.isfinite(output).all()
     assert 1e-2 < output.std() < 1e2
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("positions", [2, 4, 5, 7])
+def test_a_transformer_of_any_table_and_open_batch_equals_torch(positions, batch):
+    arch = transformer(Sizes((2,), positions, 6), 2, 10, [(2, 1.5), (3, 2.0)])
+    shape = (3, 9, 11)
+    layers = expand(arch, shape, 5)
+    module = build(arch, num_classes=5).eval()
+    weights = trained_state(module, layers, 3)
+    images = np.random.default_rng(0).standard_normal((batch, *shape), dtype=np.float32)
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(images)).numpy()
+    output = run_onnx(onnx_model(layers, weights, shape, batch=None), images)
+    np.testing.assert_allclose(output, expected, atol=1e-5 * np.abs(expected).max())

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import blocks
+from strategies import blocks, fits
 
 from nas.export.standalone import render_program
 from nas.train.images import ImageTask
@@ -36,6 +36,7 @@ def load_generated(text):
 )
 def test_generated_and_searched_networks_are_equal(rows, channels, classes, side, seed):
     arch = Architecture(tuple(rows))
+    assume(fits(arch, (channels, side, side + 1)))
     names = tuple(f"c{i}" for i in range(classes))
     task = ImageTask("any", names, (channels, side, side + 1), 1.0, (0.5,) * channels, (0.25,) * channels)
     torch.manual_seed(seed)

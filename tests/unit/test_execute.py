@@ -1,5 +1,6 @@
 import pytest
 import torch
+from strategies import sensible
 
 from search_spaces.arch import Architecture, Block
 from search_spaces.blocks import BLOCKS
@@ -11,9 +12,9 @@ from search_spaces.layers import ADD, INPUT, MUL, main_path
 
 def _architecture(kind, *, se=False):
     def block(channels, stride, depth):
-        uses = BLOCKS[kind].uses
-        inner, expansion = 8 * ("inner" in uses), 2 * ("expansion" in uses)
-        return Block(kind, channels, 3, stride, depth, inner, expansion, se)
+        choices = {"inner": 8, "expansion": 2, "se": se, "heads": 2, "head_width": 3}
+        kernel = 2 if kind == "vit_patches" else 3
+        return sensible(kind, channels=channels, kernel=kernel, stride=stride, depth=depth, **choices)
 
     return Architecture((Block("conv", 8, 3, 2), block(12, 1, 1), block(16, 2, 2)))
 
