@@ -8,12 +8,14 @@ from search_spaces import SPACES
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.backbone import WeightsDoNotFit, load_shared
 from search_spaces.build import build
-from search_spaces.plainnet import read_structure
+from search_spaces.formats import read_published
 
-MAEDET_S = (  # Sun et al. 2022, arXiv 2111.13336, released structure
-    "ConvKX(3,32,3,2)BN(32)RELU(32)SuperResK1KXK1(32,48,5,2,0.6667,2)SuperResK1KXK1(48,272,3,2,0.4412,4)"
-    "SuperResK1KXK1(272,1024,5,2,0.078125,10)SuperResK1KXK1(1024,2048,3,2,0.1171875,10)"
-)
+MAEDET_S = """[
+{"class": "ConvKXBNRELU", "in": 3, "out": 32, "k": 3, "s": 2},
+{"class": "SuperResK1KXK1", "in": 32, "out": 48, "k": 5, "s": 2, "L": 2, "btn": 32},
+{"class": "SuperResK1KXK1", "in": 48, "out": 272, "k": 3, "s": 2, "L": 4, "btn": 120},
+{"class": "SuperResK1KXK1", "in": 272, "out": 1024, "k": 5, "s": 2, "L": 10, "btn": 80},
+{"class": "SuperResK1KXK1", "in": 1024, "out": 2048, "k": 3, "s": 2, "L": 10, "btn": 240}]"""  # arXiv 2111.13336
 STEM_AND_TWO = Architecture((Block("conv", 8, stride=2), Block("conv", 12, stride=2), Block("conv", 16)))
 
 
@@ -63,13 +65,17 @@ def test_weights_go_back_into_a_classifier_whose_head_stays(name):
 
 
 def test_maedet_gives_c3_to_c5_with_the_published_channels():
-    arch, _ = read_structure(MAEDET_S)
+    arch, _ = read_published(MAEDET_S)
     backbone = build(arch, features=(3, 4, 5)).eval()
     with torch.inference_mode():
         maps = backbone(images(96, 1))
     assert [tuple(m.shape) for m in maps] == [(1, 272, 12, 12), (1, 1024, 6, 6), (1, 2048, 3, 3)]
-    assert backbone.feature_info[0] == {"num_chs": 272, "reduction": 8, "module": "blocks.2.s3.u0.relu"}
-    assert sum(p.numel() for p in backbone.parameters()) == sum(layer.weight_count for layer in backbone.layers)
+    assert [(info["num_chs"], info["reduction"]) for info in backbone.feature_info] == [
+        (272, 8),
+        (1024, 16),
+        (2048, 32),
+    ]
+    assert sum(p.numel() for p in backbone.parameters()) == 21_233_120  # published: 21.2 M
 
 
 def test_layers_behind_the_last_level_are_left_out():
