@@ -76,6 +76,43 @@ def tightest(space: SearchSpace, gates: Gates, metric: str, *, seed: int, steps:
     return found.least_violating.metrics.get("latency_upper_ms" if metric == "latency_ms" else metric, inf)
 
 
+def extreme(
+    space: SearchSpace, gates: Gates, metric: str, *, most: bool, seed: int, steps: int = STEPS
+) -> float | None:
+    """The largest or smallest value of a metric among the members within the limits that a walk of so many steps finds.
+
+    A walk proves that the value is reached, not that none lies beyond; a space without an upper end has no largest.
+
+    Args:
+        space: where to walk.
+        gates: the costs and the limits.
+        metric: one that the gates give.
+        most: the largest; else the smallest.
+        seed: of the walk.
+        steps: candidates to look at, at most.
+    Returns: None when no member within the limits was found.
+    """
+    search = Evolution(space, seed=seed, population=32, initial=64, lookahead=1)
+    found: float | None = None
+    seen: set[str] = set()
+    repeated = 0
+    for _ in range(steps):
+        candidate = search.ask(1)[0]
+        repeated = repeated + 1 if candidate.arch.digest in seen else 0
+        if repeated >= EXHAUSTED:
+            break
+        seen.add(candidate.arch.digest)
+        checked = gates.check(candidate)
+        if isinstance(checked, Failure):
+            search.tell(checked)
+            continue
+        value = checked.metrics[metric]
+        search.tell(Success(checked, {**checked.metrics, "score": value if most else -value}))
+        if found is None or (value > found) == most:
+            found = value
+    return found
+
+
 def explain_unreachable(space: SearchSpace, gates: Gates, *, seed: int) -> str:
     """One sentence: which limits the space cannot keep and the tightest values that it can reach."""
     if invalid := reach(space, gates, seed=seed).invalid:

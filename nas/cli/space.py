@@ -87,6 +87,8 @@ def show(name: str, samples: int, seed: int, as_json: bool) -> None:
 @click.option(
     "--samples", default=2000, show_default=True, type=click.IntRange(10, 1_000_000), help="Random members to look at."
 )
+@click.option("--score", "scores", multiple=True, default=("zen",), show_default=True, help="To time. Repeatable.")
+@click.option("--candidates", default=20_000, show_default=True, type=click.IntRange(1), help="Of a search to time.")
 @seed_option("Of the random members.")
 @json_option
 @quiet_option
@@ -98,6 +100,8 @@ def check(  # noqa: PLR0913 - the options
     in_channels: int | None,
     device: str,
     samples: int,
+    scores: tuple[str, ...],
+    candidates: int,
     seed: int,
     as_json: bool,
     quiet: bool,
@@ -118,15 +122,38 @@ def check(  # noqa: PLR0913 - the options
         where="space check",
     )  # fmt: skip
     with narrator(quiet) as teller:
-        result = report_space(found, gates, samples=samples, seed=seed, narrator=teller)
+        result = report_space(
+            found, gates, samples=samples, seed=seed, narrator=teller, scores=scores, candidates=candidates
+        )
     if as_json:
         print_json(result)
         return
-    print_facts({key: value for key, value in result.items() if key != "metrics"})
-    print_table(
-        [{"metric": key, **row} for key, row in result["metrics"].items()],
-        ("metric", "least", "p10", "median", "p90", "most"),
-    )
+    _print_check(result)
+    where = f"--data {data}" if data else "--data YOUR_DATA"
+    print_line(f"which score to trust here: netwright proxies trust --space {name} {where}, with the same limits")
+
+
+def _print_check(result: dict[str, Any]) -> None:
+    """The facts of a space report, then the table of its metrics."""
+    apart = ("metrics", "reachable", "dead_choices", "search_candidates", "search_seconds", "score_seconds")
+    facts = {key: value for key, value in result.items() if key not in apart}
+    low, high = result["feasible_interval"]
+    facts |= {"cardinality": _power(result["cardinality"]), "feasible_interval": f"{low:.3g} to {high:.3g} (95 %)"}
+    for score, seconds in result["search_seconds"].items():
+        took = "the score does not apply" if seconds is None else f"about {seconds:.3g} s on one core"
+        facts[f"search by {score}"] = f"{took} for {result['search_candidates']} candidates"
+    if result["dead_choices"] is not None:
+        dead = [f"{row['knob']}={row['choice']} (0 of {row['tried']})" for row in result["dead_choices"]]
+        unjudged = result["choices_unjudged"]
+        facts["dead_choices"] = ", ".join(dead) or "none"
+        if unjudged:
+            facts["choices_unjudged"] = f"{unjudged}, seen too rarely; more --samples tell"
+    print_facts(facts)
+    rows = [
+        {"metric": key, **row, **{f"reach {end}": value for end, value in result["reachable"].get(key, {}).items()}}
+        for key, row in result["metrics"].items()
+    ]
+    print_table(rows, ("metric", "least", "p10", "median", "p90", "most", "reach least", "reach most"))
 
 
 def _cardinality(found: Any) -> int | None:

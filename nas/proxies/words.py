@@ -9,6 +9,8 @@ from rich.table import Table
 
 from nas.proxies.combine import weights_of
 
+LOW_CEILING = 0.8
+
 
 def facts_of(report: Mapping[str, Any]) -> list[str]:
     """What was trained, how noisy it was, and which networks failed."""
@@ -29,6 +31,8 @@ def facts_of(report: Mapping[str, Any]) -> list[str]:
             f"networks by {100 * noise['network_deviation']:.2f} ({noise['pairs']} trained twice); a perfect proxy "
             f"would reach a rho of {_interval(noise['spearman'])}"
         )
+        if noise["spearman"]["value"] < LOW_CEILING:
+            lines.append("so noisy that little can be told: give more --epochs or --images, or looser limits")
     else:
         lines.append("noise: unknown, no network was trained twice (--repeats)")
     return lines

@@ -234,3 +234,17 @@ def test_the_table_of_proxies_is_printed(server, place):
     assert [row["name"] for row in rows if row["better"] == "lower"] == ["ntk"]
     text = server.run("proxies", "ls", cwd=place).out
     assert all(row["name"] in text for row in rows)
+
+
+def test_a_space_check_prints_the_whole_report(server, place):
+    asked = ("space", "check", "genet-tiny", "--data", "digits", "--params", "300k", "--samples", "200", "-q")
+    found = server.run(*asked, "--score", "deepmad", "--candidates", "500", "--json", cwd=place).json()
+    low, high = found["feasible_interval"]
+    assert low <= found["feasible_share"] <= high
+    assert found["cardinality"] > 1e9
+    assert 0 < found["search_seconds"]["deepmad"] < 500
+    assert set(found["reachable"]) == {"params", "macs", "depth", "convs", "peak_memory_bytes"}
+    assert found["reachable"]["params"]["most"] <= 300e3
+    text = server.run(*asked, cwd=place).out
+    assert "netwright proxies trust --space genet-tiny --data digits" in text
+    assert "reach most" in text

@@ -5,9 +5,10 @@ import pytest
 
 from hardware.counts import count
 from nas.gates import Gates
+from nas.knob_report import interval_of_share
 from nas.narrator import Silent
 from nas.objective import Objective, UnknownScore, candidate_seed
-from nas.reach import explain_unreachable, reach, tightest
+from nas.reach import explain_unreachable, extreme, reach, tightest
 from nas.records import COUNTS, Candidate, Constraint, Failure
 from nas.space_report import report_space
 from search_spaces import SPACES
@@ -130,6 +131,20 @@ def test_the_tightest_reachable_value_is_the_least_of_the_space():
     )
 
 
+def test_both_ends_of_a_metric_are_found_within_the_limits():
+    sizes = {
+        (w, k): count(Widths().decode({"width": w, "kernel": k}), SHAPE, 10).params
+        for w in (8, 16, 24, 32)
+        for k in (3, 5)
+    }
+    free = Gates(SHAPE, 10)
+    assert extreme(Widths(), free, "params", most=True, seed=0) == max(sizes.values())
+    assert extreme(Widths(), free, "params", most=False, seed=0) == min(sizes.values())
+    limited = Gates(SHAPE, 10, (Constraint("params", 1_000.0),))
+    assert extreme(Widths(), limited, "params", most=True, seed=0) == max(n for n in sizes.values() if n <= 1_000)
+    assert extreme(Widths(), Gates(SHAPE, 10, (Constraint("params", 5.0),)), "params", most=True, seed=0) is None
+
+
 def test_an_impossible_limit_is_named_with_the_tightest():
     least = count(Widths().decode({"width": 8, "kernel": 3}), SHAPE, 10).params
     text = explain_unreachable(
@@ -172,8 +187,65 @@ def test_a_space_report_counts_what_it_saw():
     assert 0 < report["feasible_share"] < 1
     assert report["invalid_share"] == 0
     assert report["metrics"]["params"]["least"] == report["least_reachable"]["params"]
+    assert report["cardinality"] == 8
+    assert report["feasible_interval"][0] < report["feasible_share"] < report["feasible_interval"][1]
+    assert report["reachable"]["params"]["least"] == report["metrics"]["params"]["least"]
+    assert report["reachable"]["params"]["most"] <= 500
+    assert report["knobs_without_effect"] == []
     broken = report_space(Even(), gates, samples=20, seed=0, narrator=Silent())
     assert (broken["invalid_share"], broken["metrics"]) == (1.0, {})
+
+
+class Idle(Widths):
+    """A knob that does nothing."""
+
+    name = "idle"
+    knobs = (*Widths.knobs, Knob("colour", ("red", "green")))
+
+    def values_of(self, arch):
+        return {**super().values_of(arch), "colour": "red"}
+
+
+def test_choices_that_never_fit_and_knobs_without_effect_are_named():
+    widest = count(Idle().decode({"width": 24, "kernel": 5}), SHAPE, 10).params
+    least = count(Idle().decode({"width": 32, "kernel": 3}), SHAPE, 10).params
+    limit = min(widest, least - 1)
+    report = report_space(
+        Idle(), Gates(SHAPE, 10, (Constraint("params", limit),)), samples=400, seed=0, narrator=Silent()
+    )
+    [dead] = report["dead_choices"]
+    assert (dead["knob"], dead["choice"]) == ("width", 32)
+    assert 60 < dead["tried"] < 140
+    assert report["knobs_without_effect"] == ["colour"]
+    few = report_space(Idle(), Gates(SHAPE, 10, (Constraint("params", limit),)), samples=20, seed=0, narrator=Silent())
+    assert few["dead_choices"] == []  # too rarely seen to be judged
+    assert few["choices_unjudged"] >= 1
+    nothing = report_space(
+        Idle(), Gates(SHAPE, 10, (Constraint("params", 5.0),)), samples=99, seed=0, narrator=Silent()
+    )
+    assert nothing["dead_choices"] == []  # the limit is at fault
+    zen = report_space(SPACES["zen-tiny"], Gates(SHAPE, 10), samples=20, seed=0, narrator=Silent())
+    assert (zen["dead_choices"], zen["knobs_without_effect"], zen["cardinality"]) == (None, None, None)
+
+
+def test_the_time_of_a_search_is_that_of_its_candidates_with_their_score():
+    common = {"samples": 50, "seed": 0, "narrator": Silent(), "scores": ("zen", "mad_multiscale")}
+    report = report_space(SPACES["genet-tiny"], Gates(SHAPE, 10), candidates=1_000, **common)
+    each = report["score_seconds"]["zen"]
+    assert 0 < each < 1
+    assert 1_000 * each < report["search_seconds"]["zen"] < 1_000 * (each + 0.1)
+    assert report["search_candidates"] == 1_000
+    with pytest.raises(UnknownScore):
+        report_space(Widths(), Gates(SHAPE, 10), **{**common, "scores": ("zon",)})
+    short = report_space(Widths(), Gates(SHAPE, 10), **common)
+    assert short["search_seconds"]["mad_multiscale"] is None  # one stage only
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"), [(0, 10, 0.0, 0.3085), (5, 10, 0.1871, 0.8129), (10, 10, 0.6915, 1.0)]
+)
+def test_a_share_has_the_interval_of_clopper_and_pearson(hits, n, low, high):
+    assert interval_of_share(hits, n) == pytest.approx((low, high), abs=1e-4)
 
 
 @pytest.mark.parametrize(
