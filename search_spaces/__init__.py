@@ -9,6 +9,7 @@ from search_spaces.autoformer import AUTOFORMER_BASE, AUTOFORMER_SMALL, AUTOFORM
 from search_spaces.chain_space import ChainSpace
 from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
 from search_spaces.named import NamedFailed, call_named, load_named
+from search_spaces.nas_bench_201 import NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO
 from search_spaces.space import GridSpace
 from search_spaces.tinynas import TINYNAS
 from search_spaces.zen import ZEN, ZEN_IDW, ZEN_IDW_SE, ZEN_IDW_SMALL, ZEN_IMAGENET, ZEN_TINY
@@ -18,6 +19,7 @@ _ALL: tuple[ChainSpace | GridSpace, ...] = (
     *(GENET, GENET_SMALL, GENET_TINY),
     *TINYNAS,
     *(AUTOFORMER_TINY, AUTOFORMER_SMALL, AUTOFORMER_BASE, VIT_TINY),
+    *(NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO),
 )
 SPACES = {space.name: space for space in _ALL}
 _OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")

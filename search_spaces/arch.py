@@ -55,7 +55,9 @@ class Block:
 
     def __hash__(self) -> int:
         """Of the fields that differ most between blocks: a hash is needed at every look-up."""
-        return hash((self.kind, self.channels, self.kernel, self.stride, self.depth, self.inner, self.expansion))
+        return hash(
+            (self.kind, self.channels, self.kernel, self.stride, self.depth, self.inner, self.expansion, self.ops)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that differ from their default: a field added later changes no digest."""

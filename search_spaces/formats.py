@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from search_spaces import autoformer_text, plainnet, tinynas_text
+from search_spaces import autoformer_text, nas_bench_201, plainnet, tinynas_text
 from search_spaces.arch import Architecture, InvalidArchitecture
 
 
@@ -35,6 +35,7 @@ FORMATS: dict[str, Format] = {
         autoformer_text.read,
         autoformer_text.write,
     ),
+    "nas-bench-201": Format("|nor_conv_3x3~0|+|…", nas_bench_201.looks_like, nas_bench_201.read, nas_bench_201.write),
     "plainnet": Format("SuperConvK3BNRELU(…)…", plainnet.looks_like, plainnet.read_structure, plainnet.write_structure),
 }
 

@@ -78,9 +78,11 @@ class LayerList:
         """One of ``search_spaces.layers.ACTIVATIONS``."""
         return self._simple(op, name, at)
 
-    def zero(self, at: int, name: str) -> int:
-        """A map of zeros."""
-        return self._simple(ZERO, name, at)
+    def zero(self, at: int, name: str, channels: int | None = None, stride: int = 1) -> int:
+        """A map of zeros, of the shape that a convolution with this stride would make of the map."""
+        shape = c, h, w = self.shape(at)
+        out = (channels or c, -(-h // stride), -(-w // stride))
+        return self._append(Layer(name, ZERO, (at,), shape, out, stride=stride))
 
     def _simple(self, op: str, name: str, at: int) -> int:
         shape = self.shape(at)

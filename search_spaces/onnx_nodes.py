@@ -125,7 +125,14 @@ def _write_gelu(graph: Graph, at: int) -> None:
 
 
 def _write_zero(graph: Graph, at: int) -> None:
-    graph.node("Mul", at, graph.tensor(f"{graph.layers[at].name}.zero", np.float32(0)))
+    """X 0, or a convolution with weights of zero where the shape changes, as the batch may be of any size."""
+    layer = graph.layers[at]
+    name = f"{layer.name}.zero"
+    if layer.shape == layer.in_shape:
+        graph.node("Mul", at, graph.tensor(name, np.float32(0)))
+        return
+    weight = graph.tensor(name, np.zeros((layer.channels, layer.in_channels, 1, 1), np.float32))
+    graph.node("Conv", at, weight, kernel_shape=[1, 1], strides=[layer.stride] * 2)
 
 
 def _write_sum(graph: Graph, at: int) -> None:

@@ -48,7 +48,8 @@ def add_positions(x: Tensor, table: Tensor) -> Tensor:
 
 
 def _average_pool(layer: Layer, values: Sequence[Tensor]) -> Tensor:
-    return F.avg_pool2d(values[0], layer.kernel, layer.stride, layer.padding, ceil_mode=True, count_include_pad=False)
+    tiles = layer.kernel == layer.stride  # the last one may reach beyond the map
+    return F.avg_pool2d(values[0], layer.kernel, layer.stride, layer.padding, ceil_mode=tiles, count_include_pad=False)
 
 
 def _attention(layer: Layer, values: Sequence[Tensor]) -> Tensor:
@@ -66,6 +67,11 @@ def _sum(layer: Layer, values: Sequence[Tensor]) -> Tensor:
     return total
 
 
+def _zeros(layer: Layer, values: Sequence[Tensor]) -> Tensor:
+    n, _, height, width = values[0].shape
+    return values[0].new_zeros((n, layer.channels, -(-height // layer.stride), -(-width // layer.stride)))
+
+
 _OPERATIONS: dict[str, Callable[[Layer, Sequence[Tensor]], Tensor]] = {
     RELU: lambda layer, v: F.relu(v[0]),
     RELU6: lambda layer, v: F.relu6(v[0]),
@@ -77,7 +83,7 @@ _OPERATIONS: dict[str, Callable[[Layer, Sequence[Tensor]], Tensor]] = {
     ADD: _sum,
     SUM: _sum,
     MUL: lambda layer, v: v[0] * v[1],
-    ZERO: lambda layer, v: torch.zeros_like(v[0]),
+    ZERO: _zeros,
     AVG_POOL: _average_pool,
     GLOBAL_POOL: lambda layer, v: v[0].mean((2, 3), keepdim=True),
     ATTENTION: _attention,

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.layers import ADD, CONV, LAYER_NORM, LINEAR, NORM, POSITION, Layer
+from search_spaces.layers import ADD, CONV, LAYER_NORM, LINEAR, NORM, POSITION, SUM, Layer
 
 _BUFFER_SIZE = 1_000_003  # prime: layers that reuse the buffer do not line up
 _RESIDUAL_GAIN = 0.2  # scale of a norm that feeds an addition: deep stacks neither explode nor fade
@@ -19,6 +19,7 @@ def random_weights(layers: Sequence[Layer], seed: int) -> dict[str, NDArray[np.f
     """Weights for timing: activations stay finite and of order one, whatever the depth.
 
     He initialisation over the fan-in; norms with statistics near (0, 1) and a small scale before additions.
+    Skips of cells have no norm: sums of them still grow.
     All tensors are cut from one random buffer, so a network costs about as much as copying its weights.
     """
     buffer = _normal_buffer(seed)
@@ -35,7 +36,8 @@ def random_weights(layers: Sequence[Layer], seed: int) -> dict[str, NDArray[np.f
         flat += np.float32(mean)
         return flat.reshape(shape)
 
-    before_add = {i for layer in layers if layer.op == ADD for i in layer.inputs[:1]}
+    gains = {i: _RESIDUAL_GAIN for layer in layers if layer.op == ADD for i in layer.inputs[:1]}
+    gains |= {i: 1 / len(layer.inputs) for layer in layers if layer.op == SUM for i in layer.inputs}
     for at, layer in enumerate(layers):
         if layer.op == CONV:
             taps = (layer.in_channels // layer.groups, layer.kernel, layer.kernel)
@@ -43,7 +45,7 @@ def random_weights(layers: Sequence[Layer], seed: int) -> dict[str, NDArray[np.f
             if layer.bias:
                 weights[f"{layer.name}.bias"] = draw((layer.channels,), 0.05)
         elif layer.op == NORM:
-            gain = _RESIDUAL_GAIN if at in before_add else 1.0
+            gain = gains.get(at, 1.0)
             size = (layer.channels,)
             weights[f"{layer.name}.weight"] = draw(size, 0.1 * gain, gain)
             weights[f"{layer.name}.bias"] = draw(size, 0.05)

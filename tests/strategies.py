@@ -4,11 +4,17 @@ from hypothesis import strategies as st
 
 from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.blocks import BLOCKS
+from search_spaces.blocks.cells import EDGES, OPERATIONS, write_cell
 from search_spaces.expand import output_shape
 from search_spaces.layers import ACTIVATIONS
 from search_spaces.plainnet import write_structure
 
 KERNELS = (1, 3, 5, 7)
+CHAINS = tuple(
+    kind for kind in BLOCKS if kind not in ("nb201_cell", "norm_act") and not kind.startswith("vit_")
+)  # with a convolution each
+CELLS = st.tuples(*[st.sampled_from(OPERATIONS) for _ in EDGES]).map(write_cell)
+CELL = write_cell(("nor_conv_3x3", "nor_conv_1x1", "skip_connect", "avg_pool_3x3", "nor_conv_3x3", "nor_conv_1x1"))
 WIDTHS = st.integers(1, 96)
 PUBLISHED_AS_STRING = ("conv", "zen_xx", "zen_bl", "zen_idw", "genet_xx", "genet_bl", "genet_dw")
 RELU_CHAINS = (*PUBLISHED_AS_STRING, "tinynas_k1kxk1", "tinynas_kxkx", "tinynas_k1kx", "tinynas_k1dwk1")
@@ -16,9 +22,11 @@ FIXED = {
     "vit_patches": {"stride": 1, "depth": 1},
     "vit_encoder": {"stride": 1, "kernel": 1},
     "vit_norm": {"stride": 1, "kernel": 1},
+    "nb201_cell": {"kernel": 3},
+    "norm_act": {"kernel": 3},
 }  # what a kind does not let choose
 PATCH_SIDES = (1, 2, 3)
-OPTIONAL = ("inner", "expansion", "heads", "head_width", "se", "act")
+OPTIONAL = ("inner", "expansion", "heads", "head_width", "se", "act", "ops")
 
 
 def sensible(kind, **choices):
@@ -52,6 +60,7 @@ def blocks(draw, kinds=tuple(BLOCKS), *, se=True, act=True, widths=WIDTHS, max_d
         act=draw(st.sampled_from(ACTIVATIONS)) if act else "relu",
         heads=draw(st.integers(1, 3)),
         head_width=draw(st.integers(1, 9)),
+        ops=draw(CELLS),
     )
 
 

@@ -142,8 +142,16 @@ def _function(name: str) -> Callable[[Layer, list[str]], str]:
 
 
 def _average_pool(layer: Layer, v: list[str]) -> str:
-    options = f"{layer.kernel}, {layer.stride}, {layer.padding}, ceil_mode=True, count_include_pad=False"
+    tiles = layer.kernel == layer.stride
+    options = f"{layer.kernel}, {layer.stride}, {layer.padding}, ceil_mode={tiles}, count_include_pad=False"
     return f"F.avg_pool2d({v[0]}, {options})"
+
+
+def _zeros(layer: Layer, v: list[str]) -> str:
+    if layer.shape == layer.in_shape:
+        return f"torch.zeros_like({v[0]})"
+    sides = (f"-(-{v[0]}.shape[{axis}] // {layer.stride})" for axis in (2, 3))
+    return f"{v[0]}.new_zeros((len({v[0]}), {layer.channels}, {', '.join(sides)}))"
 
 
 _EXPRESSIONS: dict[str, Callable[[Layer, list[str]], str]] = {
@@ -162,7 +170,7 @@ _EXPRESSIONS: dict[str, Callable[[Layer, list[str]], str]] = {
     ADD: lambda layer, v: " + ".join(v),
     SUM: lambda layer, v: " + ".join(v),
     MUL: lambda layer, v: f"{v[0]} * {v[1]}",
-    ZERO: _function("torch.zeros_like"),
+    ZERO: _zeros,
     AVG_POOL: _average_pool,
     GLOBAL_POOL: lambda layer, v: f"{v[0]}.mean((2, 3), keepdim=True)",
     ATTENTION: lambda layer, v: f"attention({v[0]}, {v[1]}, {v[2]}, heads={layer.groups})",

@@ -208,6 +208,6 @@ def chain_convolutions(path: Iterable[Layer]) -> list[Layer]:
         elif layer.op not in _LEFT_OUT:
             raise ProxyFailed(
                 f"{layer.name}: {layer.op}, expected {CONV} or one of {', '.join(sorted(_LEFT_OUT))}; "
-                "the entropy of a chain of convolutions has no term for it"
+                "the entropy of a chain of convolutions has no term for it; take a proxy of modules, such as synflow"
             )
     return convs

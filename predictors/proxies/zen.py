@@ -49,6 +49,7 @@ from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU
 GAMMA = 0.01
 _HEAD = (GLOBAL_POOL, LINEAR)
 _NEXT = {CONV: NORM, NORM: RELU, RELU: CONV}
+_NEEDS = "Zen-Score needs conv, norm, relu in turn; for cells and other graphs take a proxy of modules, such as synflow"
 _PASSED_THROUGH = (ADD, MUL)  # dropped: the plain network has neither links nor gates
 
 
@@ -163,9 +164,9 @@ def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
         elif op in _HEAD and expected == CONV:
             break
         elif op not in _PASSED_THROUGH:
-            raise ProxyFailed(f"{layer.name}: {op}, expected {expected}; Zen-Score needs conv, norm, relu in turn")
+            raise ProxyFailed(f"{layer.name}: {op}, expected {expected}; {_NEEDS}")
     if expected != CONV or not convs:
-        raise ProxyFailed(f"the layers end where {expected} was expected; Zen-Score needs conv, norm, relu in turn")
+        raise ProxyFailed(f"the layers end where {expected} was expected; {_NEEDS}")
     return convs
 
 

@@ -6,7 +6,7 @@ scores, latency, drawings) follows from the layers.
 
 from __future__ import annotations
 
-from search_spaces.blocks import conv, residual, tinynas, vit
+from search_spaces.blocks import cells, conv, residual, tinynas, vit
 from search_spaces.blocks.kind import BlockKind
 
-BLOCKS: dict[str, BlockKind] = {**conv.BLOCKS, **residual.BLOCKS, **tinynas.BLOCKS, **vit.BLOCKS}
+BLOCKS: dict[str, BlockKind] = {**conv.BLOCKS, **residual.BLOCKS, **tinynas.BLOCKS, **vit.BLOCKS, **cells.BLOCKS}

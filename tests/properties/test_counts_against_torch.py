@@ -32,6 +32,8 @@ from search_spaces.layers import (
     MUL,
     NORM,
     POSITION,
+    SUM,
+    ZERO,
 )
 from search_spaces.operations import compute
 
@@ -148,7 +150,7 @@ def operate(layer, weights, operands, free):
         return torch.empty_like(x)
     if layer.op == ATTENTION:
         return attend(layer, operands)
-    if layer.op in (GLOBAL_POOL, AVG_POOL):
+    if layer.op in (GLOBAL_POOL, AVG_POOL, ZERO):
         return compute(layer, [x])
     return x if layer.op == NORM else operate_in_place(layer, operands, free)
 
@@ -166,8 +168,19 @@ def operate_in_place(layer, operands, free):
         return x.neg_() if free[0] else -x  # what it computes does not matter here
     if layer.op == ADD:
         return x.add_(y) if free[0] else y.add_(x) if free[1] else x + y
+    if layer.op == SUM:
+        return sum_in_place(operands, free)
     assert layer.op == MUL
     return x.mul_(y) if free[0] else x * y
+
+
+def sum_in_place(operands, free):
+    into = next((i for i, dies in enumerate(free) if dies), None)
+    total = operands[0].clone() if into is None else operands[into]
+    for i, operand in enumerate(operands):
+        if i != (into or 0):
+            total.add_(operand)
+    return total
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import architectures
+from strategies import CHAINS, architectures
 
 from predictors.proxies import ProxyFailed
 from predictors.proxies.deepmad import (
@@ -30,6 +30,7 @@ from search_spaces.execute import plain_network
 from search_spaces.expand import expand
 from search_spaces.layers import CONV, main_path
 
+chains = architectures(CHAINS)
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 48), st.integers(1, 48))
 precisions = st.integers(MIN_BITS, MAX_BITS)
 
@@ -38,7 +39,7 @@ def _close(value):
     return pytest.approx(value, rel=1e-9, abs=1e-9)
 
 
-@given(arch=architectures(), shape=shapes)
+@given(arch=chains, shape=shapes)
 def test_architecture_and_layers_score_alike(arch, shape):
     layers = expand(arch, shape, 10)
     assert mad_score(arch, shape) == _close(mad_score_of_layers(layers))
@@ -49,7 +50,7 @@ def test_architecture_and_layers_score_alike(arch, shape):
         assert found == expected._replace(log_std=_close(expected.log_std))
 
 
-@given(arch=architectures(), shape=shapes)
+@given(arch=chains, shape=shapes)
 def test_shortcuts_gates_and_classifier_do_not_count(arch, shape):
     bare = Architecture(tuple(replace(block, se=False) for block in arch.blocks))
     layers = expand(arch, shape, 10)
@@ -59,7 +60,7 @@ def test_shortcuts_gates_and_classifier_do_not_count(arch, shape):
     assert mad_score_of_layers(expand(arch, shape)) == mad_score_of_layers(layers)
 
 
-@given(arch=architectures(), shape=shapes)
+@given(arch=chains, shape=shapes)
 def test_the_last_stage_sums_all_convolutions(arch, shape):
     convs = [layer for layer in main_path(expand(arch, shape)) if layer.op == CONV]
     whole = sum(math.log(conv.weight_count / conv.channels) / 2 for conv in convs)
@@ -67,14 +68,14 @@ def test_the_last_stage_sums_all_convolutions(arch, shape):
     assert stages(arch, shape)[-1].convs == len(convs)
 
 
-@given(arch=architectures(), shape=shapes)
+@given(arch=chains, shape=shapes)
 def test_each_stage_ends_before_a_block_with_a_stride(arch, shape):
     found = stages(arch, shape)
     assert len(found) == 1 + sum(block.stride == 2 for block in arch.blocks[1:])
     assert all(a.convs < b.convs and a.log_std <= b.log_std for a, b in pairwise(found))
 
 
-@given(arch=architectures(), shape=shapes, weights=st.lists(st.floats(-20, 20), min_size=1, max_size=5))
+@given(arch=chains, shape=shapes, weights=st.lists(st.floats(-20, 20), min_size=1, max_size=5))
 def test_weights_are_of_the_last_stages(arch, shape, weights):
     each = [math.log(stage.shape[0]) + stage.log_std for stage in stages(arch, shape)]
     if len(weights) > len(each):
@@ -85,7 +86,7 @@ def test_weights_are_of_the_last_stages(arch, shape, weights):
     assert mad_score(arch, shape, weights=weights) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
-@given(arch=architectures(), at=st.integers(0, 5), shape=shapes)
+@given(arch=chains, at=st.integers(0, 5), shape=shapes)
 def test_a_deeper_block_never_scores_lower(arch, at, shape):
     at %= len(arch.blocks)
     block = arch.blocks[at]
@@ -94,7 +95,7 @@ def test_a_deeper_block_never_scores_lower(arch, at, shape):
     assert deepmad_entropy(deeper, shape) >= deepmad_entropy(arch, shape) - 1e-9
 
 
-@given(arch=architectures(), shape=shapes)
+@given(arch=chains, shape=shapes)
 def test_rho_is_depth_over_the_mean_width(arch, shape):
     convs = [layer for layer in main_path(expand(arch, shape)) if layer.op == CONV]
     widths = [conv.weight_count / conv.channels for conv in convs]
@@ -108,7 +109,7 @@ def test_unevenness_is_1_for_equal_depths_alone(depths):
     assert (depth_unevenness(depths) > 1) == (len(set(depths)) > 1)
 
 
-@given(arch=architectures(), shape=shapes, data=st.data())
+@given(arch=chains, shape=shapes, data=st.data())
 def test_more_bits_never_score_lower_and_cost_a_known_amount(arch, shape, data):
     count = stages(arch, shape)[-1].convs
     pairs = st.builds(Bits, precisions, precisions)

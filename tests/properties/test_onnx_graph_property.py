@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import blocks, sensible
+from strategies import CELL, blocks, sensible
 
 from search_spaces.arch import Architecture, Block
 from search_spaces.autoformer import Sizes, transformer
@@ -66,7 +66,13 @@ def test_onnx_equals_torch(kind, data):
 @given(data=st.data())
 def test_random_weights_keep_deep_networks_finite_and_of_order_one(kind, data):
     block = block_of_kind(kind, data)
-    choices = {"inner": 16, "expansion": block.expansion, "heads": block.heads, "head_width": block.head_width}
+    choices = {
+        "inner": 16,
+        "expansion": block.expansion,
+        "heads": block.heads,
+        "head_width": block.head_width,
+        "ops": CELL,
+    }
     deep = Architecture((Block("conv", 16), sensible(kind, channels=16, kernel=3, depth=12, **choices)))
     shape = (3, 16, 16)
     layers = expand(deep, shape)
