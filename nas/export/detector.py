@@ -107,6 +107,11 @@ def load_detector(directory: Path) -> Detector:
         )
     except (InvalidArchitecture, InvalidDetector, KeyError, TypeError) as error:
         raise InvalidPretrained(f"{directory / CONFIG}: {error}") from None
+    if arch.digest != config["digest"]:
+        raise InvalidPretrained(
+            f"{directory / CONFIG}: the architecture has digest {arch.digest}, the file states "
+            f"{config['digest']}; it was changed after the export"
+        )
     model.load_state_dict(load_weights(directory / WEIGHTS, config["weights_sha256"], model))
     return model.eval()
 

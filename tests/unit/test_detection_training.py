@@ -328,10 +328,12 @@ def test_the_photographs_are_read_with_their_class_names():
 @pytest.mark.slow
 @pytest.mark.skipif(not COCO128.is_dir(), reason=f"{COCO128} is not there")
 def test_a_scaled_down_maedet_learns_the_photographs_by_heart():
-    """AP50 on 102 training images, class-agnostic; untrained it is below 0.01."""
+    """AP50 on the 102 training images, class-agnostic; measured 0.58 (seed 0). Takes about 10 minutes."""
     data = load_detection_dataset(COCO128, classes="one")
     arch, _ = read_structure(SCALED_DOWN)
-    model = build_detector(arch, num_classes=1, design=DetectorDesign(), seed=0)
+    design = DetectorDesign(levels=(2, 3, 4, 5), width=48)
+    model = build_detector(arch, num_classes=1, design=design, seed=0)
     assert evaluate_detector(model, data.train, data.task).ap50 < 0.01
-    fit_detector(model, data, DetectionRecipe(epochs=100, learning_rate=0.05, augment="flip"), seed=0)
+    recipe = DetectionRecipe(epochs=70, learning_rate=0.05, augment="none", evaluate_every=70)
+    fit_detector(model, data, recipe, seed=0)
     assert evaluate_detector(model, data.train, data.task).ap50 > 0.5

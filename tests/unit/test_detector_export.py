@@ -150,6 +150,16 @@ def test_a_damaged_configuration_is_one_line(tmp_path, detector_entry):
     assert "\n" not in str(error.value)
 
 
+def test_an_architecture_changed_after_the_export_is_found_out(tmp_path):
+    save_detector(tmp_path / "a", detector(), task=TASK)
+    path = tmp_path / "a" / "config.json"
+    config = json.loads(path.read_text())
+    config["architecture"]["blocks"][0]["channels"] = 10
+    path.write_text(json.dumps(config))
+    with pytest.raises(InvalidPretrained, match="it was changed after the export"):
+        load_detector(tmp_path / "a")
+
+
 def test_weights_that_are_not_finite_and_foreign_classes_are_refused(tmp_path):
     model = detector()
     with pytest.raises(ExportFailed, match="2 classes, the task 1"):
