@@ -54,9 +54,13 @@ def list_proxies(as_json: bool) -> None:
 )
 @click.option("--epochs", default=8, show_default=True, type=click.IntRange(1), help="Of each training.")
 @click.option(
-    "--images", default=2_000, show_default=True, type=click.IntRange(10), help="Most training images that are used."
+    "--images",
+    default=2_000,
+    show_default=True,
+    type=click.IntRange(10),
+    help="Most images to train on, and to validate on.",
 )
-@click.option("--all-images", is_flag=True, help="Use all training images.")
+@click.option("--all-images", is_flag=True, help="Use all of them.")
 @click.option(
     "--proxies",
     "which",

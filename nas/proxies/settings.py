@@ -27,7 +27,7 @@ class TrustSettings:
         networks: to train.
         repeats: of them trained once more with another seed, for the noise.
         epochs: of each training.
-        images: most training images that are used; None uses all.
+        images: most training images, and most validation images, that are used; None uses all.
         recipe: further settings of the training.
         scores: names of the proxies to judge.
         members: which of them the ensemble may use: those in closed form, the cheap ones (``CHEAP``), or all.

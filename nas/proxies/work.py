@@ -92,25 +92,30 @@ def _train(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def without_test(spec: str, images: int | None) -> Dataset:
-    """The dataset with at most so many training images, an equal share of each class, and no test image at all.
+    """The dataset with at most so many training and validation images, and no test image at all.
+
+    Every class keeps an equal share, as far as it has as many.
 
     Args:
         spec: as for ``load_dataset``.
-        images: most training images; None keeps all.
+        images: most images of each of both splits; None keeps all.
     """
     dataset = load_dataset(spec)
-    train, empty = dataset.train, dataset.test
-    empty = Split(empty.images[:0], empty.labels[:0])
-    if images is not None and images < len(train):
-        rng = np.random.default_rng(0)
-        order = rng.permutation(len(train))
-        turn = np.empty(len(train), dtype=np.int64)  # 0 for the first image of its class in that order, 1, ...
-        for label in range(dataset.num_classes):
-            members = order[train.labels[order] == label]
-            turn[members] = np.arange(len(members))
-        kept = np.sort(order[np.argsort(turn[order], kind="stable")[: max(images, dataset.num_classes)]])
-        train = Split(train.images[kept], train.labels[kept])
-    return replace(dataset, train=train, test=empty)
+    none = Split(dataset.test.images[:0], dataset.test.labels[:0])
+    train, validation = (_fewer(split, images, dataset.num_classes) for split in (dataset.train, dataset.validation))
+    return replace(dataset, train=train, validation=validation, test=none)
+
+
+def _fewer(split: Split, images: int | None, classes: int) -> Split:
+    if images is None or images >= len(split):
+        return split
+    order = np.random.default_rng(0).permutation(len(split))
+    turn = np.empty(len(split), dtype=np.int64)  # 0 for the first image of its class in that order, 1, ...
+    for label in range(classes):
+        members = order[split.labels[order] == label]
+        turn[members] = np.arange(len(members))
+    kept = np.sort(order[np.argsort(turn[order], kind="stable")[: max(images, classes)]])
+    return Split(split.images[kept], split.labels[kept])
 
 
 def estimate_seconds(jobs: Sequence[Job]) -> float:

@@ -150,7 +150,8 @@ def test_a_short_training_sees_equal_shares_and_no_test_image():
     assert len(data.test) == 0
     whole = without_test("digits", None)
     assert len(whole.train) > 1_000
-    assert len(whole.validation) == len(data.validation) > 0
+    assert np.bincount(data.validation.labels).tolist() == [10] * 10
+    assert len(whole.validation) > 200
 
 
 @pytest.mark.parametrize(
