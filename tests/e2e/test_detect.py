@@ -5,7 +5,14 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from commands import CommandServer, until
+
+from nas.export.detector import load_detector
+from nas.export.pretrained import save_pretrained
+from nas.train.images import ImageTask
+from search_spaces.build import build
+from search_spaces.plainnet import read_structure
 
 BACKBONE = (
     "ConvKX(3,8,3,2)BN(8)RELU(8)SuperResK1KXK1(8,16,3,2,0.5,1)SuperResK1KXK1(16,24,3,2,0.5,1)"
@@ -67,6 +74,19 @@ def test_eval_gives_the_figures_of_the_training_and_export_another_batch(command
     assert again["max_abs_error_scores"] < 1e-4
     config = [json.loads((folder / name / "config.json").read_text()) for name in ("whole", "any")]
     assert config[0] == config[1]
+
+
+def test_init_starts_from_a_classifiers_weights(commands, folder):
+    torch.manual_seed(3)
+    classifier = build(read_structure(BACKBONE)[0], num_classes=2)
+    task = ImageTask("any", ("a", "b"), (3, 32, 32), 1 / 255, (0.5,) * 3, (0.2,) * 3)
+    save_pretrained(folder / "classifier", classifier, task=task)
+    still = ("--epochs", "1", "--set", "learning_rate=1e-9")
+    commands.run(*TRAIN, "--out", "started", "--init", "classifier", *still, cwd=folder).json()
+    expected, found = classifier.state_dict(), load_detector(folder / "started").backbone.state_dict()
+    weights = [name for name in found if name.endswith("conv.weight")]
+    assert len(weights) > 10
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in weights)
 
 
 WRONG = [
