@@ -23,6 +23,12 @@ random weights, normal, so both terms follow layer by layer from two scalars:
 - ReLU(u) - ReLU(u') and ReLU(-u') - ReLU(-u) have the same sign, the same law, and u - u' as their sum, so
   E |ReLU(u) - ReLU(u')| is exactly half of E |u - u'|, and ln Delta = ln(C H W) + ln(q / pi) / 2.
 
+- A norm without an activation (linear bottlenecks) or with another one (hard-swish, SiLU, GELU, …) replaces the
+  moments 1/2, 1 / (2 pi), the arc-cosine kernel and the distance by its own: ``dual_activation``.
+
+A node that sums the edges of a cell, and an activation before its convolution, are no chain: the score is refused,
+and a Monte-Carlo score (``zen_monte_carlo``) takes its place.
+
 q grows by about 1.47 a layer until it saturates: at gamma = 0.01, less than 1 nat of the perturbation is left
 after some 27 convolutions and less than 0.01 nats after 45 to 55. From there Delta says nothing about the
 network but its output size, and Zen counts depth times log-width.
@@ -39,17 +45,29 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
+from predictors.proxies.dual_activation import LINEAR as LINEAR_MAP
+from predictors.proxies.dual_activation import relu_loss, response
 from predictors.proxies.failure import ProxyFailed
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import CACHE_SIZE, SubLayer, expand_sub_layer, sub_layers
-from search_spaces.layers import ADD, CONV, GLOBAL_POOL, LINEAR, MUL, NORM, RELU, Layer, Shape, main_path
+from search_spaces.layers import (
+    ACTIVATIONS,
+    ADD,
+    CONV,
+    GLOBAL_POOL,
+    LINEAR,
+    MUL,
+    NORM,
+    RELU,
+    Layer,
+    Shape,
+    main_path,
+    padding_of,
+)
 
 GAMMA = 0.01
 _HEAD = (GLOBAL_POOL, LINEAR)
-_NEXT = {CONV: NORM, NORM: RELU, RELU: CONV}
-_NEEDS = "Zen-Score needs conv, norm, relu in turn; for cells and other graphs take a proxy of modules, such as synflow"
 _PASSED_THROUGH = (ADD, MUL)  # dropped: the plain network has neither links nor gates
 
 
@@ -65,19 +83,22 @@ def zen_score(
         momentum: of the running variances that are read, in (0, 1]; 1 reads the batch variance itself.
         repeat: draws on the same running variances that are averaged; matters only for momentum < 1.
     Returns: nats; higher means more expressive.
-    Raises: ProxyFailed: a setting out of range; a network that is not a chain of convolution, norm, ReLU.
+    Raises: ProxyFailed: a setting out of range; a network that is not a chain of convolution, norm, activation.
     """
     rhos = update_fractions(gamma, momentum, repeat)
     q, total, shape = _first_q(gamma), 0.0, input_shape
-    image: float | None = gamma
-    for block in arch.blocks:
-        terms = _block_terms(block, shape, image, rhos)
+    source: Source = gamma
+    for i, block in enumerate(arch.blocks):
+        try:
+            terms = _block_terms(block, shape, source, rhos)
+        except ProxyFailed as error:
+            raise ProxyFailed(f"blocks.{i}: {error}") from None
         total += terms.log_scales
         q = _propagated(q, terms)
-        shape, image = terms.shape, None
-    if image is not None:
+        shape, source = terms.shape, terms.activation
+    if not isinstance(source, str):
         raise ProxyFailed("Zen-Score: the architecture has no blocks, expected at least one")
-    return total + _log_delta(q, shape)
+    return total + _log_delta(q, shape, source)
 
 
 def zen_score_of_layers(
@@ -85,7 +106,7 @@ def zen_score_of_layers(
 ) -> float:
     """Compute the same for a network given as layers; settings, result and errors as in ``zen_score``."""
     terms = _chain_terms(main_path(layers), gamma, update_fractions(gamma, momentum, repeat))
-    return terms.log_scales + _log_delta(_propagated(_first_q(gamma), terms), terms.shape)
+    return terms.log_scales + _log_delta(_propagated(_first_q(gamma), terms), terms.shape, terms.activation)
 
 
 def perturbation_left(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
@@ -99,10 +120,13 @@ def perturbation_left(layers: Sequence[Layer], gamma: float = GAMMA) -> float:
 
 
 def _propagated(q: float, terms: _Terms) -> float:
-    """Carry q = 1 - correlation through the ReLUs and convolutions of a stretch, without cancellation."""
-    for gain in terms.gains:
-        angle = 2 * math.asin(math.sqrt(q / 2))
-        q = gain * (angle - math.sin(angle) + q * (math.pi - angle)) / (2 * math.pi)
+    """Carry q = 1 - correlation through the activations and convolutions of a stretch, without cancellation."""
+    if terms.sources is None:
+        for gain in terms.gains:
+            q = gain * relu_loss(q)
+        return q
+    for gain, activation in zip(terms.gains, terms.sources, strict=True):
+        q = gain * response(activation).loss(q)
     return q
 
 
@@ -111,63 +135,93 @@ class _Terms:
     """What a stretch of the plain network contributes, whatever comes before or after it."""
 
     log_scales: float  # sum of ln s over its norms
-    gains: tuple[float, ...]  # q' = gain * loss(q), one a convolution that reads a rectified map
+    gains: tuple[float, ...]  # q' = gain * loss(q), one a convolution that does not read the image
+    sources: tuple[str, ...] | None  # the activation that each of them reads; None where all are ReLU
     shape: Shape  # of its output
+    activation: str  # of its output
+
+
+Source = float | str  # what a convolution reads: the image, by gamma, or a map, by its activation
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _block_terms(block: Block, in_shape: Shape, gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
+def _block_terms(block: Block, in_shape: Shape, source: Source, rhos: tuple[float, ...]) -> _Terms:
     log_scales, shape = 0.0, in_shape
     gains: tuple[float, ...] = ()
+    sources: tuple[str, ...] = ()
     for part, times in sub_layers(block, in_shape):
-        terms = _sub_layer_terms(part, gamma, rhos)
-        gamma = None  # only the first sub-layer, which stands alone, can read the image
+        terms = _sub_layer_terms(part, source, rhos)
         log_scales += times * terms.log_scales
         gains += times * terms.gains
-        shape = terms.shape
-    return _Terms(log_scales, gains, shape)
+        sources += times * (terms.sources or (RELU,) * len(terms.gains))
+        shape, source = terms.shape, terms.activation
+    return _Terms(log_scales, gains, _unless_relu(sources), shape, terms.activation)
+
+
+def _unless_relu(sources: tuple[str, ...]) -> tuple[str, ...] | None:
+    return sources if any(activation != RELU for activation in sources) else None
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _sub_layer_terms(part: SubLayer, gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
-    return _chain_terms(main_path(expand_sub_layer(part)), gamma, rhos)
+def _sub_layer_terms(part: SubLayer, source: Source, rhos: tuple[float, ...]) -> _Terms:
+    return _chain_terms(main_path(expand_sub_layer(part)), source, rhos)
 
 
-def _chain_terms(path: Sequence[Layer], gamma: float | None, rhos: tuple[float, ...]) -> _Terms:
-    """Terms of consecutive layers of a plain network; gamma is given when they read the image, else None."""
+def _chain_terms(path: Sequence[Layer], source: Source, rhos: tuple[float, ...]) -> _Terms:
+    """Terms of consecutive layers of a plain network; the first of them reads the source."""
     variances: list[float] = []
     gains: list[float] = []
-    convs = plain_convolutions(path)
-    for conv in convs:
-        coverage = _coverage(conv.kernel, conv.stride, conv.in_shape[1:], conv.shape[1:])
+    sources: list[str] = []
+    for conv, activation in plain_convolutions(path):
         fan_in = conv.in_shape[0] // conv.groups
-        if gamma is not None:
-            variances.append(fan_in * coverage.filled * (1 + gamma * gamma / 2))
-            gamma = None
+        filled, filled_square = _coverage(conv.kernel, conv.stride, conv.in_shape[1:], conv.shape[1:])
+        if isinstance(source, str):
+            read = response(source)
+            spread = filled * read.square - filled_square * read.mean**2
+            variances.append(fan_in * spread)
+            gains.append(filled / spread)
+            sources.append(source)
         else:
-            variances.append(fan_in * coverage.spread)
-            gains.append(coverage.gain)
+            variances.append(fan_in * filled * (1 + source * source / 2))
+        source = activation
     log_scales = sum(math.log(1 - rho + rho * variance) for rho in rhos for variance in variances)
-    return _Terms(log_scales / (2 * len(rhos)), tuple(gains), convs[-1].shape)
+    return _Terms(log_scales / (2 * len(rhos)), tuple(gains), _unless_relu(tuple(sources)), conv.shape, str(source))
 
 
-def plain_convolutions(path: Iterable[Layer]) -> list[Layer]:
-    """Pick the convolutions of a chain of conv, norm, ReLU; ProxyFailed names the layer that breaks it."""
-    convs: list[Layer] = []
-    expected = CONV
+def plain_convolutions(path: Iterable[Layer]) -> list[tuple[Layer, str]]:
+    """Pick the convolutions of a chain of conv, norm and perhaps an activation, each with that activation.
+
+    Raises: ProxyFailed: naming the layer that breaks the chain.
+    """
+    found: list[tuple[Layer, str]] = []
+    last = ""  # operation of the layer before
     for layer in path:
         op = layer.op
-        if op == expected:
-            expected = _NEXT[op]
-            if op == CONV:
-                convs.append(_checked(layer))
-        elif op in _HEAD and expected == CONV:
+        if op in _PASSED_THROUGH:
+            continue
+        if op in _HEAD and last != CONV:
             break
-        elif op not in _PASSED_THROUGH:
-            raise ProxyFailed(f"{layer.name}: {op}, expected {expected}; {_NEEDS}")
-    if expected != CONV or not convs:
-        raise ProxyFailed(f"the layers end where {expected} was expected; {_NEEDS}")
-    return convs
+        expected = _expected_after(last)
+        if op not in expected:
+            raise ProxyFailed(
+                f"{layer.name}: {op}, expected {' or '.join(expected[:2])}; the closed form needs convolution, norm "
+                "and activation in turn, a Monte-Carlo score (zen-mc) does not"
+            )
+        if op == CONV:
+            found.append((_checked(layer), LINEAR_MAP))
+        elif op != NORM:
+            found[-1] = (found[-1][0], op)
+        last = op
+    if not found or last == CONV:
+        raise ProxyFailed("the layers end without a norm behind their last convolution, or without any convolution")
+    return found
+
+
+def _expected_after(op: str) -> tuple[str, ...]:
+    """Operations that may follow in a chain; "" stands for its beginning."""
+    if op == CONV:
+        return (NORM,)
+    return (CONV, *ACTIVATIONS) if op == NORM else (CONV,)
 
 
 def _checked(conv: Layer) -> Layer:
@@ -176,28 +230,21 @@ def _checked(conv: Layer) -> Layer:
     return conv
 
 
-class _Coverage(NamedTuple):
-    """Border effects of one convolution geometry: F, F / 2 - F2 / (2 pi), and the ratio of the two."""
-
-    filled: float
-    spread: float
-    gain: float
-
-
 @lru_cache(maxsize=10_000)
-def _coverage(kernel: int, stride: int, size: tuple[int, int], out_size: tuple[int, int]) -> _Coverage:
+def _coverage(kernel: int, stride: int, size: tuple[int, int], out_size: tuple[int, int]) -> tuple[float, float]:
+    """Border effects of one convolution geometry: F and F2."""
     filled = filled_square = 1.0
     for length, out_length in zip(size, out_size, strict=True):
         fractions = _inside(kernel, stride, length, out_length)
         filled *= sum(fractions)
         filled_square *= sum(f * f for f in fractions)
-    spread = filled / 2 - filled_square / (2 * math.pi)
-    return _Coverage(filled, spread, filled / spread)
+    return filled, filled_square
 
 
 def _inside(kernel: int, stride: int, length: int, out_length: int) -> list[float]:
     """For each tap of one axis, the fraction of output positions at which it is not on the padding."""
-    shifts = range(-((kernel - 1) // 2), kernel // 2 + 1)
+    first = -padding_of(kernel, stride)
+    shifts = range(first, first + kernel)
     return [sum(0 <= at * stride + shift < length for at in range(out_length)) / out_length for shift in shifts]
 
 
@@ -219,6 +266,6 @@ def _first_q(gamma: float) -> float:
     return gamma * gamma / (root * (root + 1))
 
 
-def _log_delta(q: float, shape: Shape) -> float:
-    """Log of the expected L1 distance of two maps of this shape; one element has sqrt(q / pi)."""
-    return math.log(math.prod(shape)) + 0.5 * math.log(q / math.pi)
+def _log_delta(q: float, shape: Shape, activation: str) -> float:
+    """Log of the expected L1 distance of two maps of this shape."""
+    return math.log(math.prod(shape)) + response(activation).log_distance(q)

@@ -1,7 +1,8 @@
 """Zen-Score as its authors measure it: random weights, random images, forward passes.
 
 Once the closed form says that the network has forgotten which image x + gamma e was made from, the distance
-between its output and that of x is the distance between two images, and one pass does.
+between its output and that of x is the distance between two images, and one pass does. Networks that are no chain
+of convolution, norm and ReLU run layer by layer (``zen_any_forward``), always with both passes.
 
 Source: Lin et al. 2021, Zen-NAS, arXiv 2102.01063, algorithm 1.
 Deviations: the L1 norm of the authors' code, not the Frobenius norm of the paper. Batch variances are
@@ -21,10 +22,11 @@ from torch import Tensor
 
 from predictors.proxies.failure import ProxyFailed
 from predictors.proxies.zen import GAMMA, perturbation_left, plain_convolutions, update_fractions
+from predictors.proxies.zen_any_forward import forward_any, scored_layers
 from predictors.proxies.zen_forward import draw_weights, forward
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
-from search_spaces.layers import Layer, Shape, main_path
+from search_spaces.layers import NORM, RELU, Layer, Shape, main_path
 
 FORGOTTEN = 1e-3  # nats of ln Delta
 DEAD = 1e-6  # batch variance; N(0, 1) weights give a living map some 0.3 a tap
@@ -85,7 +87,7 @@ def zen_score_monte_carlo(
         sampling: batch, repeats, perturbation, momentum, device.
         generator: the only source of randomness.
     Returns: nats; higher means more expressive.
-    Raises: ProxyFailed: a setting out of range; not a chain of conv, norm, ReLU; a dead or overflowing map.
+    Raises: ProxyFailed: a setting out of range; no batch norm, or a transformer; a dead or overflowing map.
     """
     return zen_score_monte_carlo_of_layers(expand(arch, input_shape), sampling, generator=generator)
 
@@ -98,26 +100,54 @@ def zen_score_monte_carlo_of_layers(
     if sampling.batch < 1:
         raise ProxyFailed(f"Zen-Score: batch={sampling.batch}, expected at least 1")
     share = update_fractions(sampling.gamma, sampling.momentum, sampling.repeat)[0]
-    convs = plain_convolutions(main_path(layers))
-    running = torch.ones(len(convs), dtype=sampling.dtype, device=sampling.device)
-    needless = sampling.batch > 1 and perturbation_left(layers, sampling.gamma) < FORGOTTEN
-    passes = 1 if needless and not sampling.always_perturb else 2
+    scored = _scored(layers)
+    norms = [layer for layer in scored if layer.op == NORM] or scored
+    running = torch.ones(len(norms), dtype=sampling.dtype, device=sampling.device)
     values = []
     for _ in range(sampling.repeat):
-        distance, variances = _draw(convs, sampling, passes, generator)
+        if norms is scored:
+            distance, variances = _draw(scored, sampling, _passes(layers, sampling), generator)
+        else:
+            distance, variances = _draw_any(scored, sampling, generator)
         running = running.lerp(variances, share)
-        _check_alive(convs, variances, distance)
+        _check_alive(norms, variances, distance)
         values.append((distance.log() + 0.5 * running.log().sum()).item())
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
     return ZenEstimate(fmean(values), error, tuple(values))
 
 
-def _check_alive(convs: Sequence[Layer], variances: Tensor, distance: Tensor) -> None:
-    for conv, variance in zip(convs, variances.tolist(), strict=True):
+def _scored(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The convolutions alone of a chain of conv, norm, ReLU, which has a faster forward; else layers with norms."""
+    try:
+        found = plain_convolutions(main_path(layers))
+    except ProxyFailed:
+        found = []
+    if found and all(activation == RELU for _, activation in found):
+        return [conv for conv, _ in found]
+    return scored_layers(layers)
+
+
+def _passes(layers: Sequence[Layer], sampling: ZenSampling) -> int:
+    """One pass where x + gamma e ends like any other image, unless two are asked for."""
+    needless = sampling.batch > 1 and perturbation_left(layers, sampling.gamma) < FORGOTTEN
+    return 1 if needless and not sampling.always_perturb else 2
+
+
+def _draw_any(layers: Sequence[Layer], sampling: ZenSampling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The same as ``_draw`` for layers that are no chain of conv, norm, ReLU; always two passes."""
+    shape = (sampling.batch, *layers[0].in_shape)
+    images = torch.randn((2, *shape), generator=generator, dtype=sampling.dtype, device=sampling.device)
+    images[1].mul_(sampling.gamma).add_(images[0])
+    outputs, variances = forward_any(layers, list(images), generator)
+    return (outputs[0] - outputs[1]).abs().sum() / sampling.batch, variances
+
+
+def _check_alive(layers: Sequence[Layer], variances: Tensor, distance: Tensor) -> None:
+    for layer, variance in zip(layers, variances.tolist(), strict=True):
         if not DEAD < variance < math.inf:
-            raise ProxyFailed(f"{conv.name}: batch variance {variance}, expected positive and finite")
+            raise ProxyFailed(f"{layer.name}: batch variance {variance}, expected positive and finite")
     if not 0 < distance.item() < math.inf:
-        raise ProxyFailed(f"{convs[-1].name}: output distance {distance.item()}, expected positive and finite")
+        raise ProxyFailed(f"{layers[-1].name}: output distance {distance.item()}, expected positive and finite")
 
 
 def _draw(

@@ -52,7 +52,7 @@ def _plain_definition(convs, weights, image):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_fast_forward_is_the_plain_definition(dtype):
     layers = expand(EVERYTHING, (3, 64, 48))
-    convs = plain_convolutions(main_path(layers))
+    convs = [conv for conv, _ in plain_convolutions(main_path(layers))]
     weights = draw_weights(convs, _generator(), dtype, "cpu")
     images = torch.randn(2, 3, 3, 64, 48, generator=_generator(1), dtype=dtype)
     rows = images.permute(0, 1, 3, 4, 2).reshape(2, -1, 3)
@@ -69,7 +69,7 @@ def test_the_fast_forward_is_the_plain_definition(dtype):
 
 def test_the_plain_definition_is_the_functional_forward():
     layers = expand(EVERYTHING, SHAPE)
-    convs = plain_convolutions(main_path(layers))
+    convs = [conv for conv, _ in plain_convolutions(main_path(layers))]
     weights = draw_weights(convs, _generator(), torch.float64, "cpu")
     image = torch.randn(4, *SHAPE, generator=_generator(1), dtype=torch.float64)
     expected, _ = _plain_definition(convs, weights, image)
