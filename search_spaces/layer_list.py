@@ -57,7 +57,7 @@ class LayerList:
         """A convolution, padded by half its kernel; not at all where stride = kernel."""
         shape = c, h, w = self.shape(at)
         shrink = 2 * padding_of(kernel, stride) - kernel
-        if min(h, w) + shrink < 0:
+        if min(h, w) < kernel == stride:
             raise InvalidArchitecture(
                 f"{name}: {kernel}x{kernel} patches do not fit a map of {h}x{w}, "
                 "expected smaller patches or larger images"

@@ -27,7 +27,7 @@ LINEAR = "identity"
 Vector = NDArray[np.float64]
 _TERMS = 80  # Hermite coefficients; what is left of a kinked activation is below 1e-5 of its square
 _GRID = np.linspace(-9.0, 9.0, 4_001)
-_PAIR_GRID = np.linspace(-6.5, 6.5, 261)
+_PAIR_GRID = np.linspace(-6.5, 6.5, 260)  # symmetric, but without 0, where ReLU6 has a kink
 _LOG_Q = np.linspace(math.log(1e-9), math.log(1.5), 40)
 
 

@@ -79,7 +79,8 @@ CHAIN = [_layer("a", CONV, INPUT), _layer("b", NORM, 0), _layer("c", RELU, 1)]
     [
         ([CHAIN[0], _layer("x", RELU, 0)], r"^x: relu, expected norm"),
         ([*CHAIN, _layer("gate", SIGMOID, 2)], r"^gate: sigmoid, expected conv"),
-        (CHAIN[:2], r"end where relu was expected"),
+        (CHAIN[:1], r"end where norm was expected"),
+        ([*CHAIN, _layer("again", NORM, 2)], r"^again: norm, expected conv"),
         ([_layer("x", LINEAR, INPUT, (4, 1, 1))], r"end where conv was expected"),
         (
             [_layer("void", CONV, INPUT, (0, 8, 8)), _layer("n", NORM, 0), _layer("r", RELU, 1)],

@@ -14,7 +14,7 @@ from search_spaces.layers import ACTIVATIONS, Layer
 from search_spaces.operations import compute
 
 every_activation = pytest.mark.parametrize("name", sorted(KNOWN))
-SAMPLES = 400_000
+SAMPLES = 200_000
 
 
 def _apply(name, x):
@@ -60,14 +60,14 @@ def test_the_loss_of_no_correlation_is_the_variance(name):
 @pytest.mark.parametrize(
     "blocks",
     [
-        *(tuple(Block("conv", 48, act=act) for _ in range(4)) for act in ("hard_swish", "silu", "gelu", "relu6")),
+        *(tuple(Block("conv", 32, act=act) for _ in range(4)) for act in ("hard_swish", "silu", "gelu", "relu6")),
         (Block("conv", 16), Block("tinynas_k1dwsek1", 32, 3, 2, 2, inner=64)),
     ],
     ids=["hard_swish", "silu", "gelu", "relu6", "k1dwsek1"],
 )
 def test_the_closed_form_is_what_random_weights_give(blocks):
-    arch, shape = Architecture(blocks), (3, 12, 12)
-    sampling = ZenSampling(batch=8, repeat=8)
+    arch, shape = Architecture(blocks), (3, 8, 8)
+    sampling = ZenSampling(batch=8, repeat=6)
     measured = zen_score_monte_carlo(arch, shape, sampling, generator=torch.Generator().manual_seed(1))
     assert zen_score(arch, shape) == pytest.approx(measured.mean, rel=0.04)
 
@@ -88,5 +88,5 @@ def test_a_chain_that_is_none_names_the_layer_and_the_way_out():
     layers = [Layer("a", "conv", (-1,), (3, 8, 8), (4, 8, 8), 3), Layer("b", "relu", (0,), (4, 8, 8), (4, 8, 8))]
     from predictors.proxies import zen_score_of_layers
 
-    with pytest.raises(ProxyFailed, match=r"b: relu, expected norm; .* zen-mc"):
+    with pytest.raises(ProxyFailed, match=r"b: relu, expected norm; .*zen-mc"):
         zen_score_of_layers(layers)

@@ -11,6 +11,7 @@ import torch
 
 from hardware.counts import count
 from nas.algorithms.random import RandomSearch
+from nas.objective import Objective
 from predictors.proxies import ProxyFailed, zen_score
 from predictors.proxies.entropy import mad_score
 from predictors.proxies.module_proxies import MODULE_PROXIES
@@ -167,14 +168,17 @@ def test_a_cell_sums_its_operations():
 
 def test_scores_of_chains_refuse_cells_and_name_what_to_take():
     arch = read(BEST)[0]
-    for score in (
-        lambda: zen_score(arch, SHAPE),
-        lambda: mad_score(arch, SHAPE),
-        lambda: zen_score_monte_carlo(arch, SHAPE, generator=torch.Generator()),
-    ):
-        with pytest.raises(ProxyFailed, match="take a proxy of modules, such as synflow") as caught:
-            score()
+    for score, instead in ((zen_score, "zen-mc"), (mad_score, "synflow")):
+        with pytest.raises(ProxyFailed, match=instead) as caught:
+            score(arch, SHAPE)
         assert "\n" not in str(caught.value)
+
+
+def test_random_forwards_give_a_cell_its_zen_score_where_the_closed_form_has_none():
+    arch = NAS_BENCH_201_TINY.of_cell(BEST)
+    measured = zen_score_monte_carlo(arch, (3, 16, 16), generator=torch.Generator().manual_seed(4)).mean
+    assert np.isfinite(measured)
+    assert Objective("zen", (3, 16, 16)).scorer()(arch, 4) == measured
 
 
 @pytest.mark.parametrize("name", MODULE_PROXIES)
