@@ -8,8 +8,11 @@ from typing import Any
 from search_spaces.autoformer import AUTOFORMER_BASE, AUTOFORMER_SMALL, AUTOFORMER_TINY, VIT_TINY
 from search_spaces.chain_space import ChainSpace
 from search_spaces.genet import GENET, GENET_SMALL, GENET_TINY
+from search_spaces.mobilenet import MOBILENETS
 from search_spaces.named import NamedFailed, call_named, load_named
 from search_spaces.nas_bench_201 import NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO
+from search_spaces.nas_bench_macro import NAS_BENCH_MACRO
+from search_spaces.resnet_channels import RESNET20_CHANNELS
 from search_spaces.space import GridSpace
 from search_spaces.tinynas import TINYNAS
 from search_spaces.zen import ZEN, ZEN_IDW, ZEN_IDW_SE, ZEN_IDW_SMALL, ZEN_IMAGENET, ZEN_TINY
@@ -20,6 +23,7 @@ _ALL: tuple[ChainSpace | GridSpace, ...] = (
     *TINYNAS,
     *(AUTOFORMER_TINY, AUTOFORMER_SMALL, AUTOFORMER_BASE, VIT_TINY),
     *(NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO),
+    *(*MOBILENETS, NAS_BENCH_MACRO, RESNET20_CHANNELS),
 )
 SPACES = {space.name: space for space in _ALL}
 _OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from search_spaces import autoformer_text, nas_bench_201, plainnet, tinynas_text
+from search_spaces import (
+    autoformer_text,
+    binas_text,
+    nas_bench_201,
+    nas_bench_macro,
+    ofa_text,
+    plainnet,
+    resnet_channels,
+    tinynas_text,
+)
 from search_spaces.arch import Architecture, InvalidArchitecture
 
 
@@ -36,6 +45,14 @@ FORMATS: dict[str, Format] = {
         autoformer_text.write,
     ),
     "nas-bench-201": Format("|nor_conv_3x3~0|+|…", nas_bench_201.looks_like, nas_bench_201.read, nas_bench_201.write),
+    "ofa": Format('{"ks": […], "e": […], "d": […]}', ofa_text.looks_like, ofa_text.read, ofa_text.write),
+    "binas": Format("[['ir_r1_k5_s2_e3_c24_se0.25', …], …]", binas_text.looks_like, binas_text.read, binas_text.write),
+    "nas-bench-macro": Format(
+        "macro:01210212", nas_bench_macro.looks_like, nas_bench_macro.read, nas_bench_macro.write
+    ),
+    "resnet20-channels": Format(
+        "resnet20:16-16-…", resnet_channels.looks_like, resnet_channels.read, resnet_channels.write
+    ),
     "plainnet": Format("SuperConvK3BNRELU(…)…", plainnet.looks_like, plainnet.read_structure, plainnet.write_structure),
 }
 

@@ -10,8 +10,9 @@ from search_spaces.layers import ACTIVATIONS
 from search_spaces.plainnet import write_structure
 
 KERNELS = (1, 3, 5, 7)
+POOLED = ("pooled_conv", "pooled_conv_bias")  # one 1x1 convolution of a pooled map
 CHAINS = tuple(
-    kind for kind in BLOCKS if kind not in ("nb201_cell", "norm_act") and not kind.startswith("vit_")
+    kind for kind in BLOCKS if kind not in ("nb201_cell", "norm_act", *POOLED) and not kind.startswith("vit_")
 )  # with a convolution each
 CELLS = st.tuples(*[st.sampled_from(OPERATIONS) for _ in EDGES]).map(write_cell)
 CELL = write_cell(("nor_conv_3x3", "nor_conv_1x1", "skip_connect", "avg_pool_3x3", "nor_conv_3x3", "nor_conv_1x1"))
@@ -24,6 +25,7 @@ FIXED = {
     "vit_norm": {"stride": 1, "kernel": 1},
     "nb201_cell": {"kernel": 3},
     "norm_act": {"kernel": 3},
+    **{kind: {"stride": 1, "kernel": 1, "depth": 1} for kind in POOLED},
 }  # what a kind does not let choose
 PATCH_SIDES = (1, 2, 3)
 OPTIONAL = ("inner", "expansion", "heads", "head_width", "se", "act", "ops")

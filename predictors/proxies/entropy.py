@@ -69,6 +69,7 @@ class Terms(NamedTuple):
         gated: whether it has a squeeze-and-excite gate.
         halves: whether a convolution has a stride.
         depthwise: whether a convolution has groups.
+        pools: whether the map is pooled: the head of a network, which has no map left.
     """
 
     shape: Shape
@@ -77,6 +78,7 @@ class Terms(NamedTuple):
     gated: bool
     halves: bool
     depthwise: bool
+    pools: bool
 
 
 def mad_score(arch: Architecture, input_shape: Shape, *, weights: Sequence[float] = SINGLE_SCALE) -> float:
@@ -157,6 +159,8 @@ def _terms_of_blocks(arch: Architecture, shape: Shape) -> Iterator[Terms]:
             terms = block_terms(block, shape)
         except ProxyFailed as error:
             raise ProxyFailed(f"blocks.{i}: {error}") from None
+        if terms.pools:
+            return
         yield terms
         shape = terms.shape
 
@@ -164,7 +168,7 @@ def _terms_of_blocks(arch: Architecture, shape: Shape) -> Iterator[Terms]:
 @lru_cache(maxsize=CACHE_SIZE)
 def block_terms(block: Block, in_shape: Shape) -> Terms:
     """Contribution of one block on an input of (channels, height, width)."""
-    convs, log_std, gated, halves, depthwise = 0, 0.0, False, False, False
+    convs, log_std, gated, halves, depthwise, pools = 0, 0.0, False, False, False, False
     shape = in_shape
     for part, times in sub_layers(block, in_shape):
         terms = _sub_layer_terms(part)
@@ -174,7 +178,8 @@ def block_terms(block: Block, in_shape: Shape) -> Terms:
         gated = gated or terms.gated
         halves = halves or terms.halves
         depthwise = depthwise or terms.depthwise
-    return Terms(shape, convs, log_std, gated, halves, depthwise)
+        pools = pools or terms.pools
+    return Terms(shape, convs, log_std, gated, halves, depthwise, pools)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -189,8 +194,9 @@ def _chain_terms(path: Sequence[Layer]) -> Terms:
         products *= conv.in_shape[0] // conv.groups * conv.kernel * conv.kernel
         halves = halves or conv.stride > 1
         depthwise = depthwise or conv.groups > 1
-    gated = MUL in [layer.op for layer in path]
-    return Terms(path[-1].shape, len(convs), 0.5 * math.log(products), gated, halves, depthwise)
+    ops = {layer.op for layer in path}
+    pools = not ops.isdisjoint(_HEAD)
+    return Terms(path[-1].shape, len(convs), 0.5 * math.log(products), MUL in ops, halves, depthwise, pools)
 
 
 def chain_convolutions(path: Iterable[Layer]) -> list[Layer]:

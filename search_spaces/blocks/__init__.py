@@ -6,7 +6,15 @@ scores, latency, drawings) follows from the layers.
 
 from __future__ import annotations
 
-from search_spaces.blocks import cells, conv, residual, tinynas, vit
+from search_spaces.blocks import basic, cells, conv, mobile, residual, tinynas, vit
 from search_spaces.blocks.kind import BlockKind
 
-BLOCKS: dict[str, BlockKind] = {**conv.BLOCKS, **residual.BLOCKS, **tinynas.BLOCKS, **vit.BLOCKS, **cells.BLOCKS}
+BLOCKS: dict[str, BlockKind] = {
+    **conv.BLOCKS,
+    **residual.BLOCKS,
+    **tinynas.BLOCKS,
+    **mobile.BLOCKS,
+    **basic.BLOCKS,
+    **vit.BLOCKS,
+    **cells.BLOCKS,
+}

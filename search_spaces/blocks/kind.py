@@ -36,6 +36,12 @@ def round8(width: float) -> int:
     return max(8, round(width / 8) * 8)
 
 
+def divisible_by_8(width: float) -> int:
+    """Nearest multiple of 8, halves upwards, at least 8 and at least 90 % of the width (the rounding of MobileNets)."""
+    rounded = max(8, int(width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * width else rounded
+
+
 Unit = Callable[[LayerList, int, str, int], int]  # (layers, at, name, stride) -> position before the addition
 
 

@@ -192,10 +192,11 @@ def test_a_foreigner_is_refused_in_one_line_that_names_the_space(space, arch):
 def test_a_member_with_one_wrong_choice_is_refused(name):
     space = SPACES[name]
     arch = space.sample(np.random.default_rng(1))
+    free_gates = any(knob.name.endswith(".se") for knob in getattr(space, "knobs", ()))
     for at in range(len(arch.blocks)):
         width = 100_000 if name.startswith("tinynas") else 13  # TinyNAS published odd widths
-        gate = not arch.blocks[at].se
-        for wrong in ({"channels": width}, {"kernel": 9}, {"stride": 3}, {"kind": "conv_9"}, {"se": gate}):
+        gate = {"act": "sigmoid"} if free_gates else {"se": not arch.blocks[at].se}
+        for wrong in ({"channels": width}, {"kernel": 9}, {"stride": 3}, {"kind": "conv_9"}, gate):
             blocks = (*arch.blocks[:at], replace(arch.blocks[at], **wrong), *arch.blocks[at + 1 :])
             with pytest.raises(InvalidArchitecture, match=r"blocks\[-?\d+\]|halve the resolution"):
                 space.validate(Architecture(blocks))

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import CHAINS, architectures
+from strategies import CHAINS, POOLED, architectures
 
 from predictors.proxies import ProxyFailed
 from predictors.proxies.deepmad import (
@@ -58,6 +58,14 @@ def test_shortcuts_gates_and_classifier_do_not_count(arch, shape):
     assert deepmad_score(bare, shape) == deepmad_score(arch, shape)
     assert mad_score_of_layers(plain_network(layers)) == mad_score_of_layers(layers)
     assert mad_score_of_layers(expand(arch, shape)) == mad_score_of_layers(layers)
+
+
+@given(arch=chains, kind=st.sampled_from(POOLED), shape=shapes)
+def test_a_pooled_head_does_not_count(arch, kind, shape):
+    with_head = Architecture((*arch.blocks, Block(kind, 64, 1)))
+    assert stages(with_head, shape) == stages(arch, shape)
+    assert stages_of_layers(expand(with_head, shape, 10)) == stages_of_layers(expand(arch, shape, 10))
+    assert deepmad_score(with_head, shape) == deepmad_score(arch, shape)
 
 
 @given(arch=chains, shape=shapes)
