@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,5 +86,10 @@ def _mobilenet(width: int, depth: int, strides: tuple[int, ...]) -> Architecture
 
 def strides_of(arch: Architecture) -> tuple[int, ...]:
     """The stem's stride, 1 for the first stage, then one 2 for every later halving of an architecture."""
-    halvings = sum(block.stride > 1 for block in arch.blocks[1:])
-    return (arch.blocks[0].stride, 1, *(2,) * halvings)
+    stem, *later = (_halvings(block) for block in arch.blocks)
+    return (2 if stem else 1, 1, *(2,) * (max(0, stem - 1) + sum(later)))
+
+
+def _halvings(block: Block) -> int:
+    """How often a block halves the resolution; patches of 16 pixels do it four times at once."""
+    return round(math.log2(block.kernel)) if block.kind == "vit_patches" else block.stride - 1

@@ -7,16 +7,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from hardware.device import Device
 from hardware.lookup import LatencyTable
 from nas.config import Config
 from nas.gates import Gates
-from nas.objective import Objective
+from nas.objective import CLOSED_FORM, Objective
 from nas.protocols import SearchSpace
 from nas.train.data import Dataset, load_dataset
 from nas.train.torch_device import check_torch_device
-from search_spaces import default_space, load_space
+from predictors.proxies.failure import ProxyFailed
+from search_spaces import SPACES, default_space, load_space
+from search_spaces.arch import InvalidArchitecture
+from search_spaces.expand import output_shape
 from search_spaces.layers import Shape
+
+
+class TaskFailed(ValueError):
+    """The parts of a configuration exist one by one, but do not fit together."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +95,20 @@ class Task:
         self.objective.scorer()
         if self.config.train:
             check_torch_device(self.config.train_device)
+        if self.space_name in SPACES:
+            self._check_a_member()
+
+    def _check_a_member(self) -> None:
+        """Raise TaskFailed where images are too small for the space, or a closed form does not apply to it."""
+        member = self.space.sample(np.random.default_rng(self.config.seed))
+        try:
+            output_shape(member, self.input_shape)
+        except InvalidArchitecture as error:
+            size = "x".join(map(str, self.input_shape[1:]))
+            raise TaskFailed(f"space {self.space_name!r} on {self.config.data!r}, images of {size}: {error}") from None
+        score = self.config.search.score
+        if score in CLOSED_FORM:
+            try:
+                self.objective.scorer()(member, 0)
+            except ProxyFailed as error:
+                raise TaskFailed(f"score {score!r} does not fit the space {self.space_name!r}: {error}") from None

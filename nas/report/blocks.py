@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hardware.counts import peak_memory_bytes
@@ -73,8 +74,21 @@ def _row(names: tuple[str, str], depth: int, in_shape: Shape, layers: tuple[Laye
     )
 
 
+def _heads(block: Block) -> str:
+    return f"{block.heads} head{'s' if block.heads > 1 else ''} of {block.head_width}"
+
+
+_WORDS: dict[str, Callable[[Block], str]] = {
+    "vit_patches": lambda block: f"patches {block.kernel}×{block.kernel}, positions {block.inner}×{block.inner}",
+    "vit_encoder": lambda block: f"{_heads(block)}, hidden {block.inner}",
+    "vit_norm": lambda block: "of each position",
+}  # where a kernel says little
+
+
 def describe(block: Block) -> str:
     """The choices of a block in words, without its channels."""
+    if block.kind in _WORDS:
+        return _WORDS[block.kind](block) + (f", depth {block.depth}" if block.depth > 1 else "")
     parts = [f"{block.kernel}×{block.kernel}"]
     if block.stride > 1:
         parts.append(f"stride {block.stride}")

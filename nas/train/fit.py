@@ -1,4 +1,4 @@
-"""The training loop: SGD with Nesterov momentum, warm-up and cosine, label smoothing, averaged weights.
+"""The training loop: SGD with Nesterov momentum or AdamW, warm-up and cosine, label smoothing, averaged weights.
 
 All randomness of epoch e comes from (seed, e) alone, so a training that was killed after any epoch and
 resumed is, on the CPU with the same number of threads, equal bit for bit to one that was not.
@@ -23,7 +23,7 @@ from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.ema import WeightAverage
 from nas.train.evaluate import Normaliser, evaluate, to_tensors
 from nas.train.images import Dataset
-from nas.train.optimiser import nesterov_sgd
+from nas.train.optimiser import ADAMW_SHARE, adamw, has_attention, nesterov_sgd
 from nas.train.recipe import Recipe
 from nas.train.schedule import learning_rate_at, warmup_steps
 from nas.train.seeding import seeded
@@ -132,7 +132,9 @@ class Training:
         self._layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
         self.model = model.to(self.device).to(memory_format=self._layout)  # type: ignore[call-overload]
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
-        self.optimiser = nesterov_sgd(
+        by_adamw = recipe.optimiser == "adamw" or (recipe.optimiser == "auto" and has_attention(self.model))
+        self._share = ADAMW_SHARE if by_adamw else 1.0
+        self.optimiser = (adamw if by_adamw else nesterov_sgd)(
             self.model,
             learning_rate=recipe.learning_rate,
             momentum=recipe.momentum,
@@ -212,7 +214,8 @@ class Training:
     def _set_learning_rate(self, step: int, steps_per_epoch: int) -> float:
         warmup = warmup_steps(self.recipe.warmup_epochs, steps_per_epoch, self.recipe.epochs)
         total = steps_per_epoch * self.recipe.epochs
-        rate = learning_rate_at(step, total=total, warmup=warmup, peak=self.recipe.learning_rate)
+        peak = self._share * self.recipe.learning_rate
+        rate = learning_rate_at(step, total=total, warmup=warmup, peak=peak)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         return rate

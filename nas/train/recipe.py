@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+OPTIMISERS = ("auto", "sgd", "adamw")
 AUGMENTATIONS = ("auto", "none", "shift", "flip_crop", "flip_crop_cutout")
 
 
@@ -22,11 +23,14 @@ class Recipe:
         batch_size: images per step; the last, smaller batch of an epoch is dropped unless it is the only one.
         learning_rate: peak, reached after the warm-up; it falls to 0 along a half cosine. A linear layer that reads
             n > 128 features takes 128 / n of it.
-        momentum: of Nesterov's SGD.
-        weight_decay: on weights of convolutions and linear layers; never on norms and biases.
+            AdamW takes a hundredth of all that.
+        momentum: of Nesterov's SGD; beta1 of AdamW.
+        weight_decay: on weights of convolutions and linear layers; never on norms, biases and position tables. AdamW
+            takes a hundred times that.
         warmup_epochs: linear rise of the learning rate, at most half of the training.
         label_smoothing: share of the target spread over all classes, 0..1.
         ema_decay: of the weight average that is evaluated and returned; 0 returns the last weights.
+        optimiser: one of ``OPTIMISERS``; "auto" is AdamW for networks with attention and SGD for all others.
         augment: one of ``AUGMENTATIONS``; "auto" fits the data.
         mixed_precision: on CUDA; the CPU always computes in float32.
     """
@@ -39,6 +43,7 @@ class Recipe:
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
     ema_decay: float = 0.99
+    optimiser: str = "auto"
     augment: str = "auto"
     mixed_precision: bool = True
 
@@ -46,8 +51,9 @@ class Recipe:
         check_ranges(self, _RANGES)
         if self.learning_rate == 0:
             raise InvalidRecipe("recipe.learning_rate=0, expected more than 0")
-        if self.augment not in AUGMENTATIONS:
-            raise InvalidRecipe(f"recipe.augment={self.augment!r}, expected one of {', '.join(AUGMENTATIONS)}")
+        for name, known in (("optimiser", OPTIMISERS), ("augment", AUGMENTATIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidRecipe(f"recipe.{name}={getattr(self, name)!r}, expected one of {', '.join(known)}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; ``Recipe(**recipe.to_dict())`` is the same recipe."""

@@ -18,7 +18,7 @@ from nas.job.finalists_stage import _take_turns
 from nas.job.guard_stage import _distance
 from nas.job.guard_verdict import conclude
 from nas.job.job import warn_of_other_conditions
-from nas.job.task import Task
+from nas.job.task import Task, TaskFailed
 from nas.narrator import Silent
 from nas.records import Candidate, Success
 from nas.run import NothingFeasible
@@ -26,7 +26,9 @@ from nas.store import RunStore
 from nas.train.fit import TrainingDiverged
 from nas.train.race import FinalistResult
 from nas.verdict import judge, sentence
+from search_spaces.autoformer import Sizes, transformer
 from search_spaces.build import build
+from search_spaces.expand import output_shape
 from search_spaces.zen import ZEN, ZEN_IMAGENET, ZEN_TINY
 
 CONDITIONS = Conditions("onnxruntime", (1, 8, 8), "cpu", "f", 2, "1", "2", "1", "3.11", 0.1, 0.0, "2026-01-01")
@@ -92,6 +94,37 @@ def test_baselines_have_the_strides_of_the_searched_network(space):
         costs = [count(arch, shape, 10).macs for arch in family]
         assert min(costs) * 20 < max(costs)  # a ladder, not a point
         build(family[0], num_classes=10)
+
+
+@pytest.mark.parametrize(("patch", "strides"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 1, 2)), (16, (2, 1, 2, 2, 2))])
+def test_baselines_of_a_transformer_end_at_its_resolution(patch, strides):
+    arch = transformer(Sizes(), patch, 32, [(1, 1.0)])
+    assert strides_of(arch) == strides
+    ends = {output_shape(family, (3, 64, 64))[1:] for family in scaled_resnets(strides)}
+    assert ends == {output_shape(arch, (3, 64, 64))[1:]}
+
+
+@pytest.mark.parametrize(
+    ("space", "score", "said"),
+    [
+        (
+            "vit-tiny",
+            "zen",
+            "score 'zen' does not fit the space 'vit-tiny': positions: .*transformers.* such as synflow",
+        ),
+        ("vit-tiny", "mad", "score 'mad' does not fit the space 'vit-tiny': .* such as synflow"),
+        (
+            "autoformer-tiny",
+            "synflow",
+            "space 'autoformer-tiny' on 'digits', images of 8x8: .*16x16 patches do not fit",
+        ),
+    ],
+)
+def test_a_score_or_images_that_do_not_fit_the_space_are_one_line_before_anything_is_measured(space, score, said):
+    task = Task(Config.from_dict({"data": "digits", "space": space, "search": {"score": score}}))
+    with pytest.raises(TaskFailed, match=f"^{said}") as caught:
+        task.check()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_baseline_that_is_slower_comes_last():

@@ -246,3 +246,17 @@ def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
 def test_the_printed_configuration_is_the_one_of_the_run(full: str) -> None:
     printed = full[full.index('aria-label="run.yaml') :].partition(">")[2].partition("</pre>")[0]
     assert Config.from_dict(yaml.safe_load(html.unescape(printed))) == settings()
+
+
+def test_the_choices_of_a_transformer_are_in_words():
+    from nas.report.blocks import block_rows
+    from search_spaces.autoformer import Sizes, transformer
+
+    rows = block_rows(transformer(Sizes((2,), 8, 16), 2, 32, [(1, 2.0), (3, 1.0)]), (1, 8, 8), 10, None)
+    assert [row.detail for row in rows] == [
+        "patches 2×2, positions 8×8",
+        "1 head of 16, hidden 64",
+        "3 heads of 16, hidden 32",
+        "of each position",
+        "10 classes",
+    ]

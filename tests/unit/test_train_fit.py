@@ -15,8 +15,10 @@ from nas.train.data import Dataset, Split, load_dataset
 from nas.train.entrant import build_network
 from nas.train.evaluate import Evaluation, Normaliser, evaluate, evaluate_test, to_tensors
 from nas.train.fit import Training, TrainingDiverged, fit
+from nas.train.optimiser import has_attention
 from nas.train.recipe import Recipe
 from search_spaces.arch import Architecture, Block
+from search_spaces.autoformer import Sizes, transformer
 
 ARCH = Architecture((Block("conv", 6), Block("zen_bl", 8, 3, 2, 1, inner=4, se=True)))
 RECIPE = Recipe(epochs=4, batch_size=16, learning_rate=0.05)
@@ -295,3 +297,55 @@ def test_mixed_precision_on_cuda_learns(tmp_path):
     data = shapes()
     report = fit(network(data), data, dataclasses.replace(RECIPE, epochs=20), seed=0, device="cuda")
     assert report.top1 > 0.6
+
+
+def transformer_of(data, seed=3):
+    arch = transformer(Sizes((2,), 3, 4), 2, 8, [(2, 2.0)])
+    return build_network(arch, data, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "attention", "expected"),
+    [
+        ("auto", False, torch.optim.SGD),
+        ("auto", True, torch.optim.AdamW),
+        ("sgd", True, torch.optim.SGD),
+        ("adamw", False, torch.optim.AdamW),
+    ],
+)
+def test_attention_chooses_the_optimiser(optimiser, attention, expected):
+    data = shapes()
+    model = transformer_of(data) if attention else network(data)
+    recipe = dataclasses.replace(RECIPE, optimiser=optimiser)
+    training = Training(model, data, recipe, seed=0)
+    report = training.train_epoch()
+    assert type(training.optimiser) is expected
+    share = 0.01 if expected is torch.optim.AdamW else 1.0
+    decayed = max(group["weight_decay"] for group in training.optimiser.param_groups)
+    assert decayed == pytest.approx(RECIPE.weight_decay / share)
+    assert report.learning_rate == pytest.approx(RECIPE.learning_rate * share)
+
+
+def test_a_users_transformer_is_one():
+    assert has_attention(nn.Sequential(nn.Conv2d(1, 4, 3), nn.MultiheadAttention(4, 2)))
+    assert not has_attention(nn.Sequential(nn.Conv2d(1, 4, 3)))
+
+
+def test_position_tables_do_not_decay():
+    data = shapes()
+    training = Training(transformer_of(data), data, RECIPE, seed=0)
+    decays = {p: group["weight_decay"] for group in training.optimiser.param_groups for p in group["params"]}
+    names = dict(training.model.named_parameters())
+    assert {name for name, p in names.items() if p.ndim > 1 and decays[p] == 0} == {"blocks.0.s0.positions.weight"}
+
+
+def test_a_transformers_training_resumes_bit_for_bit(tmp_path):
+    data, path = shapes(), tmp_path / "checkpoint.pt"
+    whole, part = transformer_of(data), transformer_of(data)
+    fit(whole, data, RECIPE, seed=1)
+    training = Training(part, data, RECIPE, seed=1)
+    training.train_epoch()
+    training.save(path)
+    again = transformer_of(data, seed=9)
+    fit(again, data, RECIPE, seed=1, checkpoint=path)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))

@@ -35,6 +35,7 @@ def test_a_recipe_survives_json():
         ({"label_smoothing": 1.0}, "below 1"),
         ({"ema_decay": -0.1}, "ema_decay"),
         ({"augment": "mixup"}, "flip_crop"),
+        ({"optimiser": "lion"}, "recipe.optimiser='lion', expected one of auto, sgd, adamw"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, words):
