@@ -183,6 +183,12 @@ def _mad_multiscale(objective: Objective) -> Scorer:
     return lambda arch, seed: mad_score(arch, objective.input_shape, weights=MULTI_SCALE)
 
 
+def _qe(objective: Objective) -> Scorer:
+    from predictors.proxies.quantization_entropy import bits_of, quantization_entropy
+
+    return lambda arch, seed: quantization_entropy(arch, objective.input_shape, bits_of(arch))
+
+
 def _deepmad(objective: Objective) -> Scorer:
     from predictors.proxies.deepmad import deepmad_score
 
@@ -218,10 +224,13 @@ SCORES: dict[str, KnownScore] = {
     "mad": KnownScore(_mad, "closed form", "about 0.1 ms", f"{_MAE_DET}, at the last map"),
     "mad_multiscale": KnownScore(_mad_multiscale, "closed form", "about 0.1 ms", f"{_MAE_DET}, at the last three"),
     "deepmad": KnownScore(_deepmad, "closed form", "about 0.1 ms", "Shen et al. 2023, arXiv 2303.02165"),
+    "qe": KnownScore(_qe, "closed form", "about 0.1 ms", "Sun et al. 2022, NeurIPS; networks with bits only"),
     **{name: _module_row(name) for name in MODULE_PROXIES},
 }
 """Name of each score in text. With ``deepmad``, keep rho below a bound beside it."""
-CLOSED_FORM = tuple(name for name, row in SCORES.items() if row.needs == "closed form")  # no torch, below 1 ms
+CLOSED_FORM = tuple(
+    name for name, row in SCORES.items() if row.needs == "closed form" and name != "qe"
+)  # of float networks; no torch, below 1 ms
 ENSEMBLE = "ensemble"
 
 

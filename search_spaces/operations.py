@@ -75,11 +75,11 @@ def _zeros(layer: Layer, values: Sequence[Tensor]) -> Tensor:
 _OPERATIONS: dict[str, Callable[[Layer, Sequence[Tensor]], Tensor]] = {
     RELU: lambda layer, v: F.relu(v[0]),
     RELU6: lambda layer, v: F.relu6(v[0]),
-    HARD_SWISH: lambda layer, v: F.hardswish(v[0]),
+    HARD_SWISH: lambda layer, v: v[0] * F.relu6(v[0] + 3) / 6,
     SILU: lambda layer, v: F.silu(v[0]),
     GELU: lambda layer, v: F.gelu(v[0]),
     SIGMOID: lambda layer, v: torch.sigmoid(v[0]),
-    HARD_SIGMOID: lambda layer, v: F.hardsigmoid(v[0]),
+    HARD_SIGMOID: lambda layer, v: F.relu6(v[0] + 3) / 6,  # torch's own cannot be differentiated twice
     ADD: _sum,
     SUM: _sum,
     MUL: lambda layer, v: v[0] * v[1],

@@ -56,7 +56,7 @@ def score(  # noqa: PLR0913 - the options
         data or (found.data if from_run else None), resolution, classes, in_channels or found.in_channels
     )
     started = time.perf_counter()
-    wanted = dict.fromkeys((*CLOSED_FORM, *scores, *(SCORES if proxies == "all" else ())))
+    wanted = dict.fromkeys((*CLOSED_FORM, *_of_bits(found.arch), *scores, *(SCORES if proxies == "all" else ())))
     row, reasons = _costs(found.arch, shape, num_classes), {}
     for name in wanted:
         try:
@@ -76,16 +76,20 @@ def score(  # noqa: PLR0913 - the options
     (print_json if as_json else print_facts)(row)
 
 
+def _of_bits(arch: Architecture) -> tuple[str, ...]:
+    """The score of networks with bits, where the network has them."""
+    return ("qe",) if any(block.weight_bits for block in arch.blocks) else ()
+
+
 def _costs(arch: Architecture, shape: tuple[int, int, int], num_classes: int) -> dict[str, object]:
-    """What it costs, also as the authors of Zen-NAS count, and rho, which bounds a DeepMAD search."""
-    from hardware.compat_counts import compat_counts
+    """What it costs, also as the authors of its family count, and rho, which bounds a DeepMAD search."""
     from hardware.counts import count
+    from hardware.family_counts import family_counts
     from predictors.proxies import ProxyFailed
     from predictors.proxies.deepmad import effectiveness
-    from search_spaces.expand import expand
 
     counts = count(arch, shape, num_classes)
-    compat = compat_counts(expand(arch, shape, num_classes))
+    compat = family_counts(arch, shape, num_classes)
     try:
         rho = effectiveness(arch, shape)
     except ProxyFailed:
@@ -96,10 +100,27 @@ def _costs(arch: Architecture, shape: tuple[int, int, int], num_classes: int) ->
         "depth": counts.depth,
         "convs": counts.convs,
         "peak_memory_bytes": counts.peak_memory_bytes,
-        "params_compat": compat.params,
-        "macs_compat": compat.flops,
+        "params_compat": _whole(compat.params),
+        "macs_compat": _whole(compat.flops),
+        "compat_rules": compat.rules,
         "rho": rho,
+        "zen_compat": _zen_compat(arch, shape),
     }
+
+
+def _whole(count: float) -> float:
+    """A count without a needless fraction."""
+    return int(count) if count == int(count) else count
+
+
+def _zen_compat(arch: Architecture, shape: tuple[int, int, int]) -> float | None:
+    """Zen-Score at the settings of the authors' code (momentum 0.1, one repeat), in closed form; None without one."""
+    from predictors.proxies import ProxyFailed, zen_score
+
+    try:
+        return zen_score(arch, shape, momentum=0.1)
+    except ProxyFailed:
+        return None
 
 
 def _score(objective: Objective, arch: Architecture) -> float:

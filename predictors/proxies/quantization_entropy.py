@@ -59,6 +59,19 @@ class Bits(NamedTuple):
     weight: int
 
 
+def bits_of(arch: Architecture) -> list[Bits]:
+    """Bits of an architecture's convolutions in order; raises ProxyFailed naming a block without them."""
+    bits: list[Bits] = []
+    for i, block in enumerate(arch.blocks):
+        if not block.weight_bits:
+            raise ProxyFailed(
+                f"blocks.{i}: no weight_bits and activation_bits; QE-Score is for networks with bits, such as the "
+                "members of tinynas-quant; float networks have mad"
+            )
+        bits.extend(map(Bits, block.activation_bits, block.weight_bits))
+    return bits
+
+
 def quantization_entropy(
     arch: Architecture,
     input_shape: Shape,

@@ -213,8 +213,8 @@ def plain_convolutions(path: Iterable[Layer]) -> list[tuple[Layer, str]]:
             found[-1] = (found[-1][0], op)
         last = op
     if not found or last == CONV:
-        expected = NORM if found else CONV
-        raise ProxyFailed(f"the layers end where {expected} was expected; Zen-Score needs convolutions with norms")
+        missing = NORM if found else CONV
+        raise ProxyFailed(f"the layers end where {missing} was expected; Zen-Score needs convolutions with norms")
     return found
 
 
