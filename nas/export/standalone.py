@@ -214,8 +214,11 @@ def _last_uses(layers: Sequence[Layer]) -> tuple[Mapping[int, int], set[int]]:
 
 
 def _free_name(layer: Layer, taken: set[str]) -> str:
-    """Main path: x, y, z. Side paths: ``shortcut``, ``gate``. With a number if that is taken."""
-    if ".shortcut." in layer.name:
+    """Main path: x, y, z. Side paths: ``shortcut``, ``gate``, ``queries`` …. With a number if that is taken."""
+    leaf = layer.name.rpartition(".")[2]
+    if leaf in ("queries", "keys", "values"):
+        names = [leaf]
+    elif ".shortcut." in layer.name:
         names = ["shortcut"]
     elif ".se." in layer.name and layer.op != MUL:
         names = ["gate"]

@@ -14,17 +14,21 @@ SMALL_SIDE = 16  # images up to this side are shifted by one pixel
 Augment = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) any type -> same shape and type
 
 
-def choose_augment(name: str, input_shape: tuple[int, int, int]) -> Augment:
+def choose_augment(name: str, input_shape: tuple[int, int, int], *, attention: bool = False) -> Augment:
     """The augmentation of a recipe.
 
     Args:
         name: one of ``AUGMENTATIONS``; "auto" takes shifts for grey images (digits, symbols: a mirrored
-            one may be another class) and flips with shifted crops for colour photographs.
+            one may be another class) and flips with shifted crops for colour photographs. Nothing for transformers
+            on grey images of up to 16 pixels: a shift by one pixel changes what every small patch holds.
         input_shape: (channels, height, width).
+        attention: whether the network is a transformer.
     Raises: InvalidRecipe: unknown name.
     """
     if name == "auto":
         name = "shift" if input_shape[0] == 1 else "flip_crop"
+        if attention and name == "shift" and min(input_shape[1:]) <= SMALL_SIDE:
+            name = "none"
     pixels = shift_pixels(input_shape, strong=name != "shift")
     table: dict[str, Augment] = {
         "none": lambda images, generator: images,

@@ -143,7 +143,7 @@ class Training:
         self._images, self._labels = to_tensors(dataset.train, self.device)
         self._validation = to_tensors(dataset.validation, self.device)
         self._normalise = Normaliser(dataset, self.device)
-        self._augment = choose_augment(recipe.augment, dataset.input_shape)
+        self._augment = choose_augment(recipe.augment, dataset.input_shape, attention=has_attention(self.model))
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self._half = _half_type(self.device) if recipe.mixed_precision else None
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)

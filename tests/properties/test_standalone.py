@@ -12,6 +12,7 @@ from strategies import blocks, fits
 from nas.export.standalone import render_program
 from nas.train.images import ImageTask
 from search_spaces.arch import Architecture, Block
+from search_spaces.autoformer import Sizes, transformer
 from search_spaces.build import build
 
 
@@ -68,6 +69,12 @@ def test_preprocessing_is_that_of_training():
     images, _ = to_tensors(data.test)
     generated = load_generated(render_program(Architecture((Block("conv", 2),)), data.task))
     assert torch.allclose(generated["preprocess"](images), Normaliser(data)(images), atol=1e-6)
+
+
+def test_an_attention_names_what_it_reads():
+    arch = transformer(Sizes((2,), 4, 4), 2, 8, [(2, 2.0), (1, 1.0)])
+    text = render_program(arch, ImageTask("x", ("a", "b"), (1, 8, 8), 1.0, (0.0,), (1.0,)))
+    assert text.count("attention(queries, keys, values, heads=") == 2
 
 
 @pytest.mark.parametrize("se", [False, True])

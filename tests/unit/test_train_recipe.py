@@ -198,3 +198,13 @@ def test_auto_never_mirrors_grey_images_and_moves_small_ones_by_one_pixel():
 def test_recipes_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe().epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "attention", "changes"),
+    [((1, 8, 8), False, True), ((1, 8, 8), True, False), ((1, 28, 28), True, True), ((3, 8, 8), True, True)],
+)
+def test_a_transformer_does_not_learn_shifts_of_tiny_grey_images(shape, attention, changes):
+    images = torch.rand((32, *shape), generator=generator())
+    changed = choose_augment("auto", shape, attention=attention)(images, generator())
+    assert (not torch.equal(changed, images)) == changes

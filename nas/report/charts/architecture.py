@@ -14,6 +14,7 @@ from search_spaces.layers import Shape
 
 TALLEST, THINNEST = 16.0, 3.0  # pixels of a slab at the input's resolution, and at the least
 LEAST_WIDTH = 4.0
+LETTER = 7.2  # width of a bold letter
 SLABS = 24  # drawn per block at most
 
 
@@ -26,12 +27,14 @@ class _Columns:
     slabs: float
     words: float
     lines: int
+    names: float = 84.0  # width of the kinds
 
 
 def draw_architecture(rows: Sequence[BlockRow], input_shape: Shape, width: int) -> Markup:
     """Stage by stage from top to bottom; a stage holds the blocks of one resolution."""
     wide = width > 500
-    at = _Columns(62, 270, 380, 480, 1) if wide else _Columns(46, 122, 130, 198, 2)
+    names = max(84.0, LETTER * max(len(row.name) for row in rows) + 12)
+    at = _Columns(62, 270, 380, 480, 1, names) if wide else _Columns(46, 122, 130, 198, 2)
     widest = max(input_shape[0], *(row.shape[0] for row in rows[:-1]))
     parts, y = _input(input_shape, at, widest)
     for row, before in zip(rows, [input_shape, *(row.shape for row in rows)], strict=False):
@@ -74,8 +77,8 @@ def _words(row: BlockRow, at: _Columns, middle: float) -> list[Markup]:
     if at.lines == 1:
         return [
             text(at.words, middle + 4, row.name, "name"),
-            text(at.words + 84, middle + 4, channels, "label"),
-            text(at.words + 186, middle + 4, row.detail, "note"),
+            text(at.words + at.names, middle + 4, channels, "label"),
+            text(at.words + at.names + 102, middle + 4, row.detail, "note"),
         ]
     first = f"{row.name}  {channels or si(row.params) + ' params'}"
     return [text(at.words, middle - 3, first, "label"), text(at.words, middle + 12, row.detail, "note small")]
