@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -55,7 +54,7 @@ def _average_pool(layer: Layer, values: Sequence[Tensor]) -> Tensor:
 def _attention(layer: Layer, values: Sequence[Tensor]) -> Tensor:
     n, _, height, width = values[0].shape
     queries, keys, content = (value.reshape(n, layer.groups, -1, height * width) for value in values)
-    scale = 1 / math.sqrt(queries.shape[2])
+    scale = 1 / queries.shape[2] ** 0.5
     weights = torch.softmax(scale * queries.transpose(2, 3) @ keys, dim=-1)  # (N, heads, query, key)
     return (content @ weights.transpose(2, 3)).reshape(n, -1, height, width)
 

@@ -74,7 +74,8 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tens
     """Softmax(Q K^T / sqrt(width of a head)) V between all positions of (N, C, H, W)."""
     n, _, height, width = queries.shape
     q, k, v = (x.reshape(n, heads, -1, height * width) for x in (queries, keys, values))
-    weights = torch.softmax(q.transpose(2, 3) @ k / q.shape[2] ** 0.5, dim=-1)
+    scale = 1 / q.shape[2] ** 0.5
+    weights = torch.softmax(scale * q.transpose(2, 3) @ k, dim=-1)
     return (v @ weights.transpose(2, 3)).reshape(n, -1, height, width)
 ''',
 }

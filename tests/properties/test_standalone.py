@@ -71,6 +71,20 @@ def test_preprocessing_is_that_of_training():
     assert torch.allclose(generated["preprocess"](images), Normaliser(data)(images), atol=1e-6)
 
 
+@pytest.mark.parametrize("head_width", [2, 3, 7])
+def test_the_attention_of_a_program_rounds_as_that_of_the_network(head_width):
+    arch = transformer(Sizes((2,), 3, head_width), 2, 6, [(3, 1.5)])
+    task = ImageTask("any", ("a", "b"), (1, 9, 10), 1.0, (0.5,), (0.25,))
+    torch.manual_seed(head_width)
+    network = build(arch, num_classes=2, in_channels=1).eval()
+    generated = load_generated(render_program(arch, task))
+    copy = generated["Network"]().eval()
+    copy.load_state_dict({generated["attribute"](name): value for name, value in network.state_dict().items()})
+    images = torch.randn(2, *task.input_shape)
+    with torch.inference_mode():
+        assert torch.equal(copy(images), network(images))
+
+
 def test_an_attention_names_what_it_reads():
     arch = transformer(Sizes((2,), 4, 4), 2, 8, [(2, 2.0), (1, 1.0)])
     text = render_program(arch, ImageTask("x", ("a", "b"), (1, 8, 8), 1.0, (0.0,), (1.0,)))
