@@ -34,10 +34,9 @@ from predictors.proxies.deepmad import deepmad_entropy_of_layers, deepmad_score,
 from predictors.proxies.entropy import MULTI_SCALE, mad_score, mad_score_of_layers, stages, stages_of_layers
 from predictors.proxies.entropy_forward import NoiseSampling, mad_score_measured
 from predictors.proxies.quantization_entropy import Bits, quantization_entropy
-from search_spaces import SPACES
+from search_spaces import SPACES, nas_bench_macro
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
-from search_spaces.layer_list import LayerList
 from search_spaces.layers import ADD, CONV, INPUT, Layer, Shape
 
 Score = Callable[[Architecture, Shape], object]
@@ -218,38 +217,10 @@ def interval(ours: np.ndarray, other: np.ndarray) -> list[float]:
     return [round(float(value), 4) for value in np.percentile(found, (2.5, 97.5))]
 
 
-def macro_network(code: str) -> tuple[Layer, ...]:
-    """Layers of a NAS-Bench-Macro code: three stages of 2, 3, 3 operations, each stage twice as wide.
-
-    Operation 0 is nothing (a 1x1 convolution where the width changes), 1 an inverted residual of kernel 3 and
-    expansion 3, 2 one of kernel 5 and expansion 6.
-    """
-    x = LayerList((3, 32, 32))
-    at, ends = x.conv_norm(INPUT, "stem", 32, 3), [3]
-    for i, operation in enumerate(map(int, code)):
-        width, opens = x.shape(at)[0], i in (0, 2, 5)
-        out, stride = (2 * width, 2) if opens else (width, 1)
-        if operation:
-            kernel, hidden = (3, 3 * width) if operation == 1 else (5, 6 * width)
-            main = x.conv_norm(at, f"{i}.a", hidden)
-            main = x.conv_norm(main, f"{i}.b", hidden, kernel, stride=stride, depthwise=True)
-            main = x.conv_norm(main, f"{i}.c", out, act=None)
-            at = main if opens else x.add(main, at, f"{i}.add")
-        elif opens:
-            at = x.conv_norm(at, f"{i}.a", out, stride=stride, act=None)
-        ends.append(len(x.layers))
-    x.linear(x.global_pool(x.conv_norm(at, "out", 1280), "pool"), "fc", 10)
-    ends.append(len(x.layers))
-    blocks = [
-        block for block, (start, end) in enumerate(zip([0, *ends], ends, strict=False)) for _ in range(end - start)
-    ]
-    return tuple(layer._replace(block=block) for layer, block in zip(x.layers, blocks, strict=True))
-
-
 def macro(path: Path) -> None:
     """Rank correlation with the accuracy of every network of NAS-Bench-Macro."""
     table = pd.read_csv(path, dtype={"arch": str})
-    nets = [macro_network(code) for code in table["arch"]]
+    nets = [expand(nas_bench_macro.read(f"macro:{code}")[0], (3, 32, 32), 10) for code in table["arch"]]
     params = np.array([sum(layer.weight_count for layer in net) for net in nets])
     macs = np.array([sum(layer.macs for layer in net) for net in nets])
     if not ((params == table["params"]) & (macs == table["flops"])).all():

@@ -76,6 +76,15 @@ class MobileNetSpace(GridSpace):
                 if len(stage.gates) > 1:
                     yield Knob(f"{i}.{j}.se", stage.gates)
 
+    @property
+    def cardinality(self) -> int:
+        """Number of distinct architectures, as the papers count: choices beyond the depth are not multiplied."""
+        whole = 1
+        for stage in self.stages:
+            choices = len(self.free.kernels) * len(self.free.expansions) * len(stage.gates)
+            whole *= sum(choices**depth for depth in self.free.depths)
+        return whole
+
     def decode(self, values: Mapping[str, Value]) -> Architecture:
         """One block for every active position."""
         blocks = []

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,6 +201,12 @@ def test_a_member_with_one_wrong_choice_is_refused(name):
             blocks = (*arch.blocks[:at], replace(arch.blocks[at], **wrong), *arch.blocks[at + 1 :])
             with pytest.raises(InvalidArchitecture, match=r"blocks\[-?\d+\]|halve the resolution"):
                 space.validate(Architecture(blocks))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_docs_have_a_row_for_it(name):
+    page = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text()
+    assert f"`{name}`" in page or f"`{name.split('-')[0]}-*`" in page
 
 
 def test_an_inactive_knob_makes_no_second_member():

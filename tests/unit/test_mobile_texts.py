@@ -112,6 +112,13 @@ def test_a_foreign_network_has_no_text(name):
             FORMATS[name].write(arch, 3)
 
 
+def test_the_spaces_are_as_large_as_the_papers_say():
+    assert SPACES["mobilenetv3-ofa"].cardinality == (9**2 + 9**3 + 9**4) ** 5  # about 2e19
+    assert SPACES["mobilenetv3-binas"].cardinality == (12**2 + 12**3 + 12**4) ** 5
+    assert SPACES["nas-bench-macro"].cardinality == 6561
+    assert SPACES["resnet20-channels"].cardinality == 4**7 * 8**6 * 16**6
+
+
 def test_neighbouring_stages_differ_in_width():
     with pytest.raises(ValueError, match=r"mine: stages of \[24, 24\] channels, expected neighbours to differ"):
         MobileNetSpace(
