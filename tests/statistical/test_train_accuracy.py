@@ -11,6 +11,7 @@ from nas.train.evaluate import evaluate_test
 from nas.train.fit import fit
 from nas.train.recipe import Recipe
 from nas.train.sources.idx import FASHION_MNIST_FOLDER
+from search_spaces.autoformer import VIT_TINY, transformer
 from search_spaces.plainnet import read_structure
 
 SMALL = "SuperConvK3BNRELU(1,16,1,1)SuperResK3K3(16,32,2,16,1)SuperResK1K3K1(32,48,2,32,1)SuperConvK1BNRELU(48,64,1,1)"
@@ -28,6 +29,15 @@ def test_the_defaults_reach_97_percent_on_digits(seed):
     network = build_network(read_structure(SMALL)[0], data, seed=seed)
     fit(network, data, Recipe(), seed=seed)
     assert evaluate_test(network, data).top1 >= 0.97
+
+
+@pytest.mark.slow
+def test_the_defaults_train_a_transformer_on_digits():
+    data = load_dataset("digits")
+    arch = transformer(VIT_TINY.sizes, 2, 48, [(3, 2.0)] * 3)
+    network = build_network(arch, data, seed=0)
+    fit(network, data, Recipe(), seed=0)
+    assert evaluate_test(network, data).top1 >= 0.91  # three seeds had 0.933 to 0.947
 
 
 def test_a_short_training_on_digits_is_far_above_guessing():
