@@ -13,7 +13,7 @@ from search_spaces.expand import check_blocks
 from search_spaces.formats import format_of, read_published
 
 _RUN_ID = re.compile(r"(?P<run>.+):(?P<id>[0-9]{1,18})")
-_EXPECTED = "expected a structure string, a JSON file, or RUN:ID (a run directory and a candidate's number)"
+_EXPECTED = "expected a published structure, a JSON file, or RUN:ID (a run directory and a candidate's number)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def train(  # noqa: PLR0913 - the options
 ) -> None:
     """Train a detector and export it; called again after an interruption it goes on from its checkpoint.
 
-    SPEC names the backbone: a structure string, a JSON file, or RUN:ID.
+    SPEC names the backbone: a published structure, a JSON file, or RUN:ID.
     """
     from nas.cli.train import checkpoint_beside
     from nas.export.detector import save_detector

@@ -28,7 +28,7 @@ from nas.cli.options import (
 def export(source: str, out: Path, batch: str, data: str | None, seed: int, as_json: bool) -> None:
     """Write ONNX, safetensors, config.json, a stand-alone network.py and a model card; ONNX is checked against torch.
 
-    SOURCE is a folder of `train`, `export` or a run's winner; or an untrained architecture (structure string, JSON
+    SOURCE is a folder of `train`, `export` or a run's winner; or an untrained architecture (published structure, JSON
     file, RUN:ID) with --data, which is exported with its initial weights and says so.
     """
     from nas.config import InvalidConfig
@@ -76,7 +76,7 @@ def _check_no_single_file(source: str) -> None:
     if Path(source).suffix in (".onnx", ".safetensors") and Path(source).is_file():
         raise InvalidPretrained(
             f"{source}: is a single file, expected a folder that `train`, `export` or a search wrote, "
-            "or an architecture (structure string, JSON file, RUN:ID)"
+            "or an architecture (published structure, JSON file, RUN:ID)"
         )
 
 

@@ -42,7 +42,7 @@ def measure(  # noqa: PLR0913 - the options
 ) -> None:
     """Time networks on this device: short bursts, interleaved and spread in time, with an interval and a verdict.
 
-    MODELS are .onnx files, or architectures (structure string, JSON file, RUN:ID) which get random weights.
+    MODELS are .onnx files, or architectures (published structure, JSON file, RUN:ID) which get random weights.
     """
     from hardware.device import Device
     from hardware.measure import MeasureProtocol, measure

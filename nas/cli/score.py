@@ -45,7 +45,7 @@ def score(  # noqa: PLR0913 - the options
 ) -> None:
     """Costs and zero-shot score of one architecture; milliseconds, nothing is built.
 
-    SPEC is a structure string, a JSON file, or RUN:ID.
+    SPEC is a published structure, a JSON file, or RUN:ID.
     """
     from nas.objective import CLOSED_FORM, SCORES, Objective, UnknownScore
     from nas.spec import load_spec

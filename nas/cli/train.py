@@ -44,7 +44,7 @@ def train(  # noqa: PLR0913 - the options
 ) -> None:
     """Train one architecture and export it; called again after an interruption it goes on from its checkpoint.
 
-    SPEC is a structure string, a JSON file, or RUN:ID.
+    SPEC is a published structure, a JSON file, or RUN:ID.
     """
     from nas.config import InvalidConfig
     from nas.export.card import CardFacts

@@ -36,7 +36,7 @@ def network(facts: Facts) -> tuple[Section, Section]:
 
 
 def structure_text(arch: Architecture, in_channels: int) -> Code:
-    """The structure string, or JSON for a network that has none."""
+    """Its published text, or JSON for a network that has none."""
     text = write_published(arch, in_channels)
     return Code("Architecture as JSON" if text == arch.to_json() else "Structure", text)
 
