@@ -11,8 +11,8 @@ demo: $(BASE)  ## search, train, export, verify and report on real digits; every
 	rm -rf demo
 	$(BIN)/netwright search --config examples/digits.yaml --out demo
 
-test: $(DEV)  ## the fast tests
-	$(BIN)/pytest -m "not slow"
+test: $(DEV)  ## the fast tests, a file at a time in each of two processes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(DEV)  ## statistical and long tests
 	$(BIN)/pytest -m slow

@@ -11,7 +11,18 @@ from torch import Tensor, nn
 
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.expand import expand
-from search_spaces.layers import CONV, INPUT, LAYER_NORM, LINEAR, NORM, NORM_EPS, POSITION, Layer, Shape
+from search_spaces.layers import (
+    CONV,
+    INPUT,
+    LAYER_NORM,
+    LINEAR,
+    NORM,
+    NORM_EPS,
+    POSITION,
+    Layer,
+    Shape,
+    head_start,
+)
 from search_spaces.operations import add_positions, channel_norm, compute
 
 if TYPE_CHECKING:
@@ -207,7 +218,8 @@ def _last_uses(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
 
 
 def stage_ends(layers: Sequence[Layer]) -> tuple[int, ...]:
-    """Positions of the block outputs after which the resolution falls, and of the last block output."""
+    """Positions of the block outputs after which the resolution falls, and of the last block output with a map."""
+    layers = layers[: head_start(layers)]
     following = [*(layer.block for layer in layers[1:]), None]
     outputs = [at for at, layer in enumerate(layers) if layer.block >= 0 and following[at] != layer.block]
     ends = [a for a, b in pairwise(outputs) if layers[b].shape[1:] != layers[a].shape[1:]]

@@ -127,3 +127,12 @@ def main_path(layers: Sequence[Layer]) -> list[Layer]:
         path.append(layers[at])
         at = layers[at].inputs[0]
     return path[::-1]
+
+
+def head_start(layers: Sequence[Layer]) -> int:
+    """Position of the pooling (or linear layer) of the main path that ends the maps; ``len(layers)`` without one."""
+    at, found = len(layers) - 1, len(layers)
+    while at != INPUT:
+        found = at if layers[at].op in (GLOBAL_POOL, LINEAR) else found
+        at = layers[at].inputs[0]
+    return found

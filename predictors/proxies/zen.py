@@ -89,6 +89,8 @@ def zen_score(
     q, total, shape = _first_q(gamma), 0.0, input_shape
     source: Source = gamma
     for i, block in enumerate(arch.blocks):
+        if i > 0 and _pools(block, shape):
+            break  # the head of a MobileNetV3: what follows reads no map
         try:
             terms = _block_terms(block, shape, source, rhos)
         except ProxyFailed as error:
@@ -142,6 +144,12 @@ class _Terms:
 
 
 Source = float | str  # what a convolution reads: the image, by gamma, or a map, by its activation
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _pools(block: Block, in_shape: Shape) -> bool:
+    """Whether a block begins with the pooling of its map."""
+    return main_path(expand_sub_layer(sub_layers(block, in_shape)[0][0]))[0].op in _HEAD
 
 
 @lru_cache(maxsize=CACHE_SIZE)

@@ -19,15 +19,13 @@ from search_spaces.execute import plain_network
 from search_spaces.layers import (
     ATTENTION,
     CONV,
-    GLOBAL_POOL,
     INPUT,
     LAYER_NORM,
-    LINEAR,
     NORM,
     POSITION,
     SUM,
     Layer,
-    main_path,
+    head_start,
 )
 from search_spaces.operations import compute
 
@@ -39,7 +37,7 @@ def scored_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 
     Raises: ProxyFailed: an operation that a score of batch norms says nothing about; no norm at all.
     """
-    features = layers[: next((at for at, x in enumerate(layers) if _is_head(layers, at)), len(layers))]
+    features = layers[: head_start(layers)]
     kept = tuple(features) if any(x.op == SUM for x in features) else plain_network(features)
     for layer in kept:
         if layer.op in _REFUSED:
@@ -50,11 +48,6 @@ def scored_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     if not any(layer.op == NORM for layer in kept):
         raise ProxyFailed("Zen-Score: the network has no batch norm, expected at least one")
     return kept
-
-
-def _is_head(layers: Sequence[Layer], at: int) -> bool:
-    """Whether a layer is the pooling or the linear layer of the classifier, not a gate's."""
-    return layers[at].op == LINEAR or (layers[at].op == GLOBAL_POOL and layers[at] in main_path(layers))
 
 
 def forward_any(

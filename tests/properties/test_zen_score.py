@@ -26,6 +26,14 @@ def test_architecture_and_layers_score_alike(arch, shape, momentum, repeat):
     assert math.isfinite(whole)
 
 
+@pytest.mark.parametrize("kind", strategies.POOLED)
+@given(arch=architectures, shape=shapes)
+def test_a_pooled_head_does_not_count(arch, shape, kind):
+    with_head = Architecture((*arch.blocks, Block(kind, 64, 1)))
+    assert zen_score(with_head, shape) == zen_score(arch, shape)
+    assert zen_score_of_layers(expand(with_head, shape, 10)) == zen_score_of_layers(expand(arch, shape, 10))
+
+
 @given(arch=architectures, shape=shapes)
 def test_shortcuts_gates_and_classifier_do_not_count(arch, shape):
     bare = Architecture(tuple(replace(block, se=False) for block in arch.blocks))
