@@ -12,7 +12,6 @@ from search_spaces.arch import Architecture
 from search_spaces.expand import expand
 from search_spaces.layers import ATTENTION, Shape
 
-
 _ZEN_NAS = ("conv", "zen_", "genet_")  # first letters of its kinds
 
 
