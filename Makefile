@@ -12,7 +12,7 @@ demo: $(BASE)  ## search, train, export, verify and report on real digits; every
 	$(BIN)/netwright search --config examples/digits.yaml --out demo
 
 test: $(DEV)  ## the fast tests, a file at a time in each of two processes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(DEV)  ## statistical and long tests
 	$(BIN)/pytest -m slow
