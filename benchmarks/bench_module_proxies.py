@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,15 @@ from json_line import REPOSITORY, emit, skip
 from scipy.stats import kendalltau, spearmanr
 from torch import Tensor, nn
 
+from hardware.counts import count
 from predictors.proxies import ProxyFailed
 from predictors.proxies.module_proxies import MODULE_PROXIES
+from predictors.proxies.zen_monte_carlo import zen_score_monte_carlo
+from search_spaces.build import build
+from search_spaces.nas_bench_201 import NAS_BENCH_201
 
 RESAMPLES = 1000
-CHANNELS, CELLS = 16, 5
+SHAPE, CLASSES = (3, 32, 32), 10
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 PUBLISHED = {  # our name: column of NAS-Bench-Suite-Zero
     "grad_norm": "grad_norm",
@@ -37,61 +41,13 @@ PUBLISHED = {  # our name: column of NAS-Bench-Suite-Zero
 }
 
 
-class Edges(nn.Module):
-    """One cell: node k is the sum over earlier nodes j of an operation on j."""
-
-    def __init__(self, arch: str, channels: int) -> None:
-        super().__init__()
-        nodes = [[edge.split("~") for edge in node.strip("|").split("|")] for node in arch.split("+")]
-        self.sources = [[int(source) for _, source in node] for node in nodes]
-        self.operations = nn.ModuleList(nn.ModuleList(operation(op, channels) for op, _ in node) for node in nodes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        values = [x]
-        for sources, operations in zip(self.sources, self.operations, strict=True):
-            values.append(sum(op(values[at]) for op, at in zip(operations, sources, strict=True)))
-        return values[-1]
-
-
-class Nothing(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x * 0.0
-
-
-class Halving(nn.Module):
-    """Residual block between the stages."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.main = nn.Sequential(*rectified(channels, 2 * channels, 3, 2), *rectified(2 * channels, 2 * channels, 3))
-        self.short = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels, 2 * channels, 1, bias=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.short(x) + self.main(x)
-
-
-def rectified(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.ReLU(), conv, nn.BatchNorm2d(outputs)
-
-
-def operation(name: str, channels: int) -> nn.Module:
-    if name.startswith("nor_conv"):
-        return nn.Sequential(*rectified(channels, channels, int(name[-1])))
-    return {
-        "none": Nothing(),
-        "skip_connect": nn.Identity(),
-        "avg_pool_3x3": nn.AvgPool2d(3, 1, 1, count_include_pad=False),
-    }[name]
-
-
-def network(arch: str, classes: int = 10) -> nn.Module:
-    parts: list[nn.Module] = [nn.Conv2d(3, CHANNELS, 3, padding=1, bias=False), nn.BatchNorm2d(CHANNELS)]
-    for stage in range(3):
-        channels = CHANNELS << stage
-        parts += [Edges(arch, channels) for _ in range(CELLS)]
-        parts += [Halving(channels)] if stage < 2 else [nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS << 2, classes))
+def network(cell: str) -> nn.Module:
+    """The benchmark's network of a cell with PyTorch's own initial weights, as the published values have them."""
+    module = build(NAS_BENCH_201.of_cell(cell), num_classes=CLASSES)
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.reset_parameters()
+    return module
 
 
 def data_folder() -> Path | None:
@@ -124,27 +80,37 @@ def interval(ours: np.ndarray, accuracy: np.ndarray) -> list[float]:
 
 
 def score_all(
-    table: pd.DataFrame, names: Iterable[str], batch: int, folder: Path, seed: int = 0
+    table: pd.DataFrame, names: Sequence[str], batch: int, folder: Path, seed: int = 0, keep: Path | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(scores, CPU seconds), one row a cell, one column a proxy; NaN where the proxy failed."""
+    """(scores, CPU seconds), one row a cell, one column a proxy; NaN where the proxy failed.
+
+    ``keep`` is a CSV file of finished rows: those of an interrupted run with the same settings are not computed again.
+    """
     pixels, labels = images(folder, batch)
-    scores, seconds = [], []
-    for arch in table["arch"]:
+    rows = pd.read_csv(keep).to_dict("records") if keep is not None and keep.exists() else []
+    for cell in table["arch"][len(rows) :]:
         torch.manual_seed(seed)
-        module = network(arch)
-        row, times = {}, {}
-        for name in names:
-            proxy = MODULE_PROXIES[name]
-            take = min(batch, proxy.batch) if name == "ntk" else batch
-            started = time.process_time()
-            try:
-                row[name] = proxy.sign * proxy.load()(module, pixels[:take], labels[:take])
-            except ProxyFailed:
-                row[name] = float("nan")
-            times[name] = time.process_time() - started
-        scores.append(row)
-        seconds.append(times)
-    return pd.DataFrame(scores), pd.DataFrame(seconds)
+        rows.append(score_cell(cell, names, pixels, labels))
+        if keep is not None:
+            pd.DataFrame(rows[-1:]).to_csv(keep, mode="a", header=len(rows) == 1, index=False)
+    found = pd.DataFrame(rows)
+    return found[list(names)], found[[f"{name}_seconds" for name in names]].set_axis(list(names), axis=1)
+
+
+def score_cell(cell: str, names: Iterable[str], pixels: Tensor, labels: Tensor) -> dict[str, float]:
+    """Score and CPU seconds of every proxy, on the same fresh weights."""
+    module = network(cell)
+    row = {}
+    for name in names:
+        proxy = MODULE_PROXIES[name]
+        take = min(len(pixels), proxy.batch) if name == "ntk" else len(pixels)
+        started = time.process_time()
+        try:
+            row[name] = proxy.sign * proxy.load()(module, pixels[:take], labels[:take])
+        except ProxyFailed:
+            row[name] = float("nan")
+        row[f"{name}_seconds"] = time.process_time() - started
+    return row
 
 
 def report(name: str, ours: np.ndarray, table: pd.DataFrame, **facts: object) -> None:
@@ -175,14 +141,36 @@ def report(name: str, ours: np.ndarray, table: pd.DataFrame, **facts: object) ->
     )
 
 
+def report_counts(folder: Path) -> None:
+    """Parameters, MACs and depth (convolutions on the longest way) of all 15,625 cells."""
+    table = pd.read_csv(folder / "nasbench201" / "nb201_cifar10.csv.gz")
+    counted = [count(NAS_BENCH_201.of_cell(cell), SHAPE, CLASSES) for cell in table["arch"]]
+    for name, ours in (
+        ("params", [c.params for c in counted]),
+        ("macs", [c.macs for c in counted]),
+        ("depth", [c.convs for c in counted]),
+    ):
+        report(name, np.array(ours, dtype=float), table)
+
+
+def zen_refusal(cell: str) -> str:
+    """Why the Monte-Carlo Zen-Score says nothing about a cell."""
+    try:
+        zen_score_monte_carlo(NAS_BENCH_201.of_cell(cell), SHAPE, generator=torch.Generator())
+    except ProxyFailed as error:
+        return str(error)
+    raise AssertionError("a graph was scored as a chain")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=200)
+    parser.add_argument("--cells", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--proxies", nargs="*", choices=MODULE_PROXIES, default=list(MODULE_PROXIES))
     parser.add_argument("--again", type=int, default=50, help="cells scored again with other initial weights")
-    parser.add_argument("--values", type=Path, help="also write the scores of each cell to this CSV file")
+    parser.add_argument("--keep", type=Path, help="CSV file of scores, with which an interrupted run goes on")
+    parser.add_argument("--counts", action=argparse.BooleanOptionalAction, default=True, help="of all 15,625 cells")
     args = parser.parse_args()
     folder = data_folder()
     if folder is None:
@@ -192,9 +180,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     table = cells(folder, args.cells, args.seed)
-    scores, seconds = score_all(table, args.proxies, args.batch, folder)
-    if args.values:
-        pd.concat([table, scores.add_prefix("ours_")], axis=1).to_csv(args.values, index=False)
+    scores, seconds = score_all(table, args.proxies, args.batch, folder, keep=args.keep)
     again, _ = score_all(table.head(args.again), args.proxies, args.batch, folder, seed=1)
     for name in args.proxies:
         both = np.stack([scores[name].to_numpy()[: len(again)], again[name].to_numpy()])
@@ -203,8 +189,9 @@ def main() -> None:
         emit(f"two_initialisations.{name}", [same], "Spearman of both", cells=both.shape[1])
         report(name, scores[name].to_numpy(), table, batch=args.batch if name != "ntk" else MODULE_PROXIES[name].batch)
         emit(f"seconds_per_network.{name}", seconds[name].tolist(), "CPU seconds")
-    report("params", table["c10_params_mb"].to_numpy(), table)
-    report("macs", table["flops"].to_numpy(), table)
+    if args.counts:
+        report_counts(folder)
+        skip("nasbench201_cifar10.zen-mc", zen_refusal(table["arch"][0]))
 
 
 if __name__ == "__main__":
