@@ -1,8 +1,8 @@
 """How good the searches are at an equal number of evaluations, on spaces of which every member has been trained.
 
 NAS-Bench-201 on CIFAR-10 (15,625 cells; the score is the accuracy on validation images after 12 epochs, judged by the
-test accuracy after 200) and NAS-Bench-Macro (6,561 networks; score and judge are the mean test accuracy of three
-seeds). Every algorithm asks and is told one candidate at a time; the best so far is read off after 50 to 500 of them.
+test accuracy after 200) and NAS-Bench-Macro (3,969 networks; score and judge are the mean test accuracy of all
+trainings). Every algorithm asks and is told one candidate at a time; the best so far is read off after 50 to 500.
 Random search with the same seeds is the baseline. Needs the folder that NETWRIGHT_DATA names (or ../shared/data).
 """
 
@@ -27,9 +27,10 @@ from nas.algorithms.optuna_sampler import OptunaSearch
 from nas.algorithms.random import RandomSearch
 from nas.algorithms.regularized import RegularizedEvolution
 from nas.records import Success
-from search_spaces.arch import Architecture, Block
+from search_spaces.arch import Architecture
 from search_spaces.nas_bench_201 import NAS_BENCH_201
-from search_spaces.space import GridSpace, Knob
+from search_spaces.nas_bench_macro import NAS_BENCH_MACRO
+from search_spaces.space import GridSpace
 
 AFTER = (50, 100, 200, 500)  # evaluations
 POPULATION, SAMPLE = 32, 25  # of searches that are short; the sample is that of the command
@@ -55,19 +56,6 @@ SEARCHES: Mapping[str, Callable[[GridSpace, int], Any]] = {
 }
 SLOW = ("tpe", "optuna-nsga2")
 TWO_OBJECTIVES = ("nsga2", "optuna-nsga2", "nsga2, lookahead 256")
-
-
-class MacroStandIn(GridSpace):
-    """The choices of NAS-Bench-Macro, three at each of eight places, as convolutions of three kernels."""
-
-    name = "nas-bench-macro"
-    knobs = tuple(Knob(str(i), ("0", "1", "2")) for i in range(8))
-
-    def decode(self, values: Mapping[str, Any]) -> Architecture:
-        return Architecture(tuple(Block("conv", 8, 2 * int(values[knob.name]) + 1) for knob in self.knobs))
-
-    def values_of(self, arch: Architecture) -> dict[str, Any]:
-        return {knob.name: str(block.kernel // 2) for knob, block in zip(self.knobs, arch.blocks, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -97,13 +85,19 @@ def nas_bench_201(folder: Path) -> Table:
 
 
 def nas_bench_macro(folder: Path) -> Table:
+    """Codes that make the same network are trainings of it, and are averaged."""
     data = pd.read_csv(folder / "nas_bench_macro" / "nas_bench_macro_cifar10.csv.gz", dtype={"arch": str})
-    rows = {
-        arch: (accuracy, accuracy, macs / 1e6)
-        for arch, accuracy, macs in zip(data["arch"], data["mean_acc"], data["flops"], strict=True)
-    }
-    space = MacroStandIn()
-    return Table(space, lambda arch: "".join(map(str, space.values_of(arch).values())), rows, "millions of MACs")
+    knobs = [knob.name for knob in NAS_BENCH_MACRO.knobs]
+
+    def key(arch: Architecture) -> str:
+        return "".join(str(digit) for digit in NAS_BENCH_MACRO.values_of(arch).values())
+
+    data["network"] = [
+        key(NAS_BENCH_MACRO.decode(dict(zip(knobs, map(int, code), strict=True)))) for code in data["arch"]
+    ]
+    means = data.groupby("network")[["mean_acc", "flops"]].mean()
+    rows = {network: (accuracy, accuracy, macs / 1e6) for network, accuracy, macs in means.itertuples(name=None)}
+    return Table(NAS_BENCH_MACRO, key, rows, "millions of MACs")
 
 
 def run(search: Any, table: Table, evaluations: int) -> Rows:
@@ -183,17 +177,22 @@ def compare(name: str, table: Table, algorithms: Sequence[str], seeds: int, slow
                 report(f"{name}.{algorithm}.{key}", np.array(values), baseline[key], unit)
 
 
+SPACES: Mapping[str, tuple[tuple[str, ...], Callable[[Path], Table]]] = {
+    "nas-bench-201": (("nasbench201", "nasbench201_latency"), nas_bench_201),
+    "nas-bench-macro": (("nas_bench_macro",), nas_bench_macro),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--slow-seeds", type=int, default=20, help="of Optuna's samplers")
     parser.add_argument("--algorithms", nargs="*", choices=SEARCHES, default=list(SEARCHES))
+    parser.add_argument("--spaces", nargs="*", choices=SPACES, default=list(SPACES))
     args = parser.parse_args()
     folder = Path(os.environ.get("NETWRIGHT_DATA") or REPOSITORY.parent / "shared" / "data")
-    for name, parts, read in (
-        ("nas-bench-201", ("nasbench201", "nasbench201_latency"), nas_bench_201),
-        ("nas-bench-macro", ("nas_bench_macro",), nas_bench_macro),
-    ):
+    for name in args.spaces:
+        parts, read = SPACES[name]
         if all((folder / part).exists() for part in parts):
             compare(name, read(folder), args.algorithms, args.seeds, args.slow_seeds)
         else:
