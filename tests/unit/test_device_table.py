@@ -1,0 +1,74 @@
+"""Rows of a device: exchange, merging, and what is refused."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hardware.conditions import Surroundings
+from hardware.device import Device
+from hardware.device_table import DeviceTable, InvalidTable, KernelRow, NetworkRow
+from search_spaces import SPACES
+
+ARCH = SPACES["zen-tiny"].sample(np.random.default_rng(0))
+NETWORK = NetworkRow(ARCH, (3, 16, 16), 10, 0.5, 0.49, 0.52)
+KERNELS = tuple(KernelRow(kernel, 1e-3 + kernel.macs / 1e8, 3) for kernel in dict.fromkeys(NETWORK.kernels()))
+TABLE = DeviceTable("bench-1", kernels=KERNELS, networks=(NETWORK,), source="test", notes={"batch": 1})
+
+
+def test_json_round_trip_with_conditions():
+    table = replace(TABLE, device=str(Device()), conditions=Surroundings().conditions(Device(), None))
+    assert DeviceTable.from_json(table.check().to_json()) == table
+
+
+def test_an_altered_file_is_refused():
+    text = TABLE.to_json().replace('"bench-1"', '"bench-2"')
+    with pytest.raises(InvalidTable, match="cut or altered"):
+        DeviceTable.from_json(text)
+    with pytest.raises(InvalidTable, match="cannot be read"):
+        DeviceTable.from_json(TABLE.to_json()[:-9])
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0, 0.0, math.inf, True])
+def test_what_is_no_latency_is_refused_with_its_row(value):
+    rows = (*KERNELS[:3], replace(KERNELS[3], latency_ms=value))
+    with pytest.raises(InvalidTable, match=r"device bench-1, row 4: latency_ms=.*, expected a positive number"):
+        replace(TABLE, kernels=rows, networks=()).check()
+
+
+def test_wrong_units_are_refused_with_their_row():
+    with pytest.raises(InvalidTable, match=r"row 2: .* faster than any device; is the column in seconds"):
+        replace(TABLE, kernels=(KERNELS[0], replace(KERNELS[1], latency_ms=1e-9))).check()
+    with pytest.raises(InvalidTable, match=r"row 2: .* slower than any device; is the column in microseconds"):
+        replace(TABLE, kernels=(KERNELS[0], replace(KERNELS[1], latency_ms=1e8))).check()
+    odd = replace(KERNELS[4], latency_ms=2000 * KERNELS[4].latency_ms)
+    with pytest.raises(InvalidTable, match=r"row 5: [0-9,]+ times slower than the table's median"):
+        replace(TABLE, kernels=(*KERNELS[:4], odd), networks=()).check()
+
+
+def test_two_rows_for_one_thing_are_refused():
+    with pytest.raises(InvalidTable, match="row 2: the same as row 1"):
+        replace(TABLE, kernels=(KERNELS[0], replace(KERNELS[0], latency_ms=0.3))).check()
+    with pytest.raises(InvalidTable, match=f"row {len(KERNELS) + 2}: the same as row {len(KERNELS) + 1}"):
+        replace(TABLE, networks=(NETWORK, NETWORK)).check()
+
+
+def test_merging_keeps_both_and_the_newer_row():
+    first = replace(TABLE, kernels=KERNELS[:4])
+    newer = replace(KERNELS[3], latency_ms=0.9)
+    second = replace(TABLE, kernels=(newer, *KERNELS[4:]), networks=())
+    merged = first.merged(second)
+    assert len(merged.kernels) == len(KERNELS)
+    assert newer in merged.kernels
+    assert merged.networks == (NETWORK,)
+
+
+def test_tables_of_other_devices_or_conditions_do_not_merge():
+    with pytest.raises(InvalidTable, match="name 'bench-1' and 'other' differ"):
+        TABLE.merged(replace(TABLE, name="other"))
+    conditions = Surroundings().conditions(Device(), None)
+    here = replace(TABLE, conditions=conditions)
+    with pytest.raises(InvalidTable, match=r"cpu_model was .*, now Z80"):
+        here.merged(replace(here, conditions=replace(conditions, cpu_model="Z80")))
+    assert here.merged(replace(here, conditions=replace(conditions, load=9.0))).conditions.load == 9.0
