@@ -12,6 +12,7 @@ from search_spaces.mobilenet import MOBILENETS
 from search_spaces.named import NamedFailed, call_named, load_named
 from search_spaces.nas_bench_201 import NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO
 from search_spaces.nas_bench_macro import NAS_BENCH_MACRO
+from search_spaces.resnet import RESNET, RESNET_SMALL
 from search_spaces.resnet_channels import RESNET20_CHANNELS
 from search_spaces.space import GridSpace
 from search_spaces.tinynas import TINYNAS
@@ -24,6 +25,7 @@ _ALL: tuple[ChainSpace | GridSpace, ...] = (
     *(AUTOFORMER_TINY, AUTOFORMER_SMALL, AUTOFORMER_BASE, VIT_TINY),
     *(NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO),
     *(*MOBILENETS, NAS_BENCH_MACRO, RESNET20_CHANNELS),
+    *(RESNET, RESNET_SMALL),
 )
 SPACES = {space.name: space for space in _ALL}
 _OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")

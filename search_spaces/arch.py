@@ -33,6 +33,7 @@ class Block:
         act: activation, a name of ``search_spaces.layers.ACTIVATIONS``.
         heads: of the attention; 0 where the kind has none.
         head_width: channels of one head; 0 where the kind has none.
+        group_width: channels of one group of the middle convolution; 0 where the kind has none.
         ops: operations on the edges of a cell, in the notation of its benchmark; "" where the kind has none.
         weight_bits: of the weights of each convolution of all sub-layers, in order; () means float.
         activation_bits: of the inputs of the same convolutions; () means float.
@@ -49,6 +50,7 @@ class Block:
     act: str = "relu"
     heads: int = 0
     head_width: int = 0
+    group_width: int = 0
     ops: str = ""
     weight_bits: tuple[int, ...] = ()
     activation_bits: tuple[int, ...] = ()

@@ -10,7 +10,13 @@ from search_spaces.layers import ACTIVATIONS
 MAX_CHANNELS, MAX_KERNEL, MAX_DEPTH, MAX_EXPANSION = 65_536, 255, 1_000, 256  # beyond every published network
 MAX_HEADS = 1_024
 MIN_BITS, MAX_BITS = 2, 16
-_OPTIONAL = {"inner": MAX_CHANNELS, "expansion": MAX_EXPANSION, "heads": MAX_HEADS, "head_width": MAX_CHANNELS}
+_OPTIONAL = {
+    "inner": MAX_CHANNELS,
+    "expansion": MAX_EXPANSION,
+    "heads": MAX_HEADS,
+    "head_width": MAX_CHANNELS,
+    "group_width": MAX_CHANNELS,
+}
 
 
 def check_block(block: Block, where: str = "block") -> None:

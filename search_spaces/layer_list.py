@@ -51,7 +51,7 @@ class LayerList:
         kernel: int = 1,
         *,
         stride: int = 1,
-        depthwise: bool = False,
+        groups: int = 1,
         bias: bool = False,
     ) -> int:
         """A convolution, padded by half its kernel; not at all where stride = kernel."""
@@ -63,7 +63,8 @@ class LayerList:
                 "expected smaller patches or larger images"
             )
         out = (channels, (h + shrink) // stride + 1, (w + shrink) // stride + 1)
-        groups = c if depthwise else 1
+        if c % groups or channels % groups:
+            raise InvalidArchitecture(f"{name}: {groups} groups do not divide {c} and {channels} channels")
         return self._append(Layer(name, CONV, (at,), shape, out, kernel, stride, groups, bias))
 
     def norm(self, at: int, name: str) -> int:
@@ -143,10 +144,12 @@ class LayerList:
         *,
         stride: int = 1,
         depthwise: bool = False,
+        groups: int = 1,
         act: str | None = RELU,
     ) -> int:
         """Convolution without bias, normalisation and, unless None is asked for, an activation."""
-        at = self.conv(at, f"{name}.conv", channels, kernel, stride=stride, depthwise=depthwise)
+        groups = channels if depthwise else groups
+        at = self.conv(at, f"{name}.conv", channels, kernel, stride=stride, groups=groups)
         at = self.norm(at, f"{name}.norm")
         return self.activation(at, f"{name}.{act}", act) if act else at
 

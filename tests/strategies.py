@@ -28,7 +28,7 @@ FIXED = {
     **{kind: {"stride": 1, "kernel": 1, "depth": 1} for kind in POOLED},
 }  # what a kind does not let choose
 PATCH_SIDES = (1, 2, 3)
-OPTIONAL = ("inner", "expansion", "heads", "head_width", "se", "act", "ops")
+OPTIONAL = ("inner", "expansion", "heads", "head_width", "group_width", "se", "act", "ops")
 
 
 def sensible(kind, **choices):
@@ -50,18 +50,20 @@ def fits(arch, shape):
 def blocks(draw, kinds=tuple(BLOCKS), *, se=True, act=True, widths=WIDTHS, max_depth=4, kernels=KERNELS):
     """A block whose choices make sense for its kind."""
     kind = draw(st.sampled_from(kinds))
+    inner = draw(widths)
     return sensible(
         kind,
         channels=draw(widths),
         kernel=draw(st.sampled_from(PATCH_SIDES if kind == "vit_patches" else kernels)),
         stride=draw(st.sampled_from((1, 2))),
         depth=draw(st.integers(1, max_depth)),
-        inner=draw(widths),
+        inner=inner,
         expansion=draw(st.integers(1, 6)),
         se=draw(st.booleans()) if se else False,
         act=draw(st.sampled_from(ACTIVATIONS)) if act else "relu",
         heads=draw(st.integers(1, 3)),
         head_width=draw(st.integers(1, 9)),
+        group_width=draw(st.sampled_from([width for width in range(1, inner + 1) if inner % width == 0])),
         ops=draw(CELLS),
     )
 

@@ -6,7 +6,7 @@ scores, latency, drawings) follows from the layers.
 
 from __future__ import annotations
 
-from search_spaces.blocks import basic, cells, conv, mobile, residual, tinynas, vit
+from search_spaces.blocks import basic, cells, conv, mobile, residual, resnet, tinynas, vit
 from search_spaces.blocks.kind import BlockKind
 
 BLOCKS: dict[str, BlockKind] = {
@@ -15,6 +15,7 @@ BLOCKS: dict[str, BlockKind] = {
     **tinynas.BLOCKS,
     **mobile.BLOCKS,
     **basic.BLOCKS,
+    **resnet.BLOCKS,
     **vit.BLOCKS,
     **cells.BLOCKS,
 }

@@ -55,20 +55,22 @@ def full_unit(out: int, inner: int, kernel: int) -> Unit:
     return unit
 
 
-def bottleneck_unit(
+def bottleneck_unit(  # noqa: PLR0913 - its widths, and what may stand in the middle
     out: int,
     inner: int,
     kernel: int,
     *,
     depthwise: bool = False,
+    groups: int = 1,
     gate: Callable[[LayerList, int, str], int] | None = None,
     act: str = RELU,
 ) -> Unit:
-    """1x1 to the inner width, a full or depthwise convolution with the stride, perhaps a gate, 1x1 out."""
+    """1x1 to the inner width, a full, grouped or depthwise convolution with the stride, perhaps a gate, 1x1 out."""
 
     def unit(x: LayerList, at: int, name: str, stride: int) -> int:
         at = x.conv_norm(at, f"{name}.a", inner, act=act)
-        at = x.conv_norm(at, f"{name}.b", inner, kernel, stride=stride, depthwise=depthwise, act=act)
+        middle = inner if depthwise else groups
+        at = x.conv_norm(at, f"{name}.b", inner, kernel, stride=stride, groups=middle, act=act)
         if gate is not None:
             at = gate(x, at, f"{name}.se")
         return x.conv_norm(at, f"{name}.c", out, act=None)

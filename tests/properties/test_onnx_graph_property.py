@@ -71,6 +71,7 @@ def test_random_weights_keep_deep_networks_finite_and_of_order_one(kind, data):
         "expansion": block.expansion,
         "heads": block.heads,
         "head_width": block.head_width,
+        "group_width": 4,
         "ops": CELL,
     }
     deep = Architecture((Block("conv", 16), sensible(kind, channels=16, kernel=3, depth=12, **choices)))
