@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware.gpu_fit import errors_of, fit_gpu
 from hardware.gpu_roofline import GpuRoofline, InvalidGpu
 from hardware.kernel_arrays import KernelArrays
 from hardware.kernels import Kernel, kernels_of
+from hardware.roofline_fit import FitFailed, errors_of, fit_roofline
 from search_spaces import SPACES
 from search_spaces.expand import expand
 
@@ -114,7 +114,7 @@ def test_a_fit_finds_a_gpu_back_from_noisy_latencies():
     noise = np.exp(0.03 * np.random.default_rng(2).normal(size=800))
     latency_ms = true.predict_ms(kernels) * noise
     latency_ms[::50] *= 5  # measurements that went wrong
-    fitted = fit_gpu(GPU, kernels, latency_ms)
+    fitted = fit_roofline(GPU, kernels, latency_ms)
     held = errors_of(fitted, others, true.predict_ms(others))
     assert held.mape < 0.03
     assert fitted.launch_ms == pytest.approx(0.03, rel=0.1)
@@ -134,7 +134,7 @@ def test_v100_rows_are_fitted_as_well_as_documented(precision, most):
         for kind, batch, cin, h, _, cout, k, s, adds, _ in rows
     ]
     latency_ms = rows[:, -1].astype(float)
-    fitted = fit_gpu(replace(GPU, precision=precision), kernels[:4000], latency_ms[:4000])
+    fitted = fit_roofline(replace(GPU, precision=precision), kernels[:4000], latency_ms[:4000])
     held = errors_of(fitted, kernels[4000:], latency_ms[4000:])
     assert held.mape < most
     assert held.spearman > 0.96
@@ -155,12 +155,12 @@ def test_impossible_gpus_are_refused(change, message):
 
 def test_unusable_latencies_are_refused():
     kernels = some_kernels(40, 0)
-    with pytest.raises(InvalidGpu, match="12 kernels and 12 latencies, expected 30 or more"):
-        fit_gpu(GPU, kernels[:12], np.ones(12))
+    with pytest.raises(FitFailed, match="12 kernels and 12 latencies, expected as many of both, 30 or more"):
+        fit_roofline(GPU, kernels[:12], np.ones(12))
     latency_ms = np.ones(40)
     latency_ms[6] = -1
-    with pytest.raises(InvalidGpu, match="latency 7 is -1 ms, expected a positive number"):
-        fit_gpu(GPU, kernels, latency_ms)
+    with pytest.raises(FitFailed, match="latency 7 is -1 ms, expected a positive number"):
+        fit_roofline(GPU, kernels, latency_ms)
 
 
 def test_a_gpu_survives_json():
