@@ -18,6 +18,8 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "proxies": ("nas.cli.proxies", "The training-free scores, and how far to trust them on your space and data."),
     "profile": ("nas.cli.profile", "Build the latency table of a space on this device."),
     "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
+    "rules": ("nas.cli.rules", "Which kind of block each stage should use on a GPU, with the evidence."),
+    "rank": ("nas.cli.rules", "How much of its rank every trained convolution uses."),
     "search": ("nas.cli.search", "Search, train, export and verify a network under a budget."),
     "resume": ("nas.cli.search", "Go on with an interrupted run."),
     "status": ("nas.cli.runs", "How far a run is."),
