@@ -16,8 +16,7 @@ from typing import Any, Self
 import psutil
 
 from hardware.device import Device
-
-_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "torch": "torch"}
+from hardware.runtimes import runtime_version
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,10 @@ class Conditions:
     """Facts beside every figure; ``identity`` holds those that must not change for a figure to stay valid.
 
     Attributes:
-        device: text form of the device: runtime, name, threads, batch.
+        device: text form of the device: runtime, name, threads, batch, precision where it is not fp32.
         input_shape: (channels, height, width) of one image; None if figures of several sizes stand together.
-        cpu_model, cpu_flags: name, and digest of the instruction set flags.
+        cpu_model, cpu_flags: name, and digest of the instruction set flags; of this machine also where a command
+            of the user's times another one.
         logical_cores: of the machine.
         runtime_version, torch_version, onnxruntime_version, python_version: "" where not installed.
         load: processes that ran or waited, average of the last minute, when measuring ended.
@@ -80,7 +80,7 @@ class Surroundings:
             cpu_model=model,
             cpu_flags=flags,
             logical_cores=os.cpu_count() or 1,
-            runtime_version=_version(_DISTRIBUTIONS.get(device.runtime, device.runtime)),
+            runtime_version=runtime_version(device.runtime),
             torch_version=_version("torch"),
             onnxruntime_version=_version("onnxruntime"),
             python_version=platform.python_version(),

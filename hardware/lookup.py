@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass, field
 from math import exp
 from typing import Any, Self
@@ -269,4 +270,5 @@ def head_layers(shape: Shape, num_classes: int) -> tuple[Layer, ...]:
 def profile_command(space: str, device: Device, input_shape: Shape) -> str:
     """The command that makes the table of a space, named as ``load_space`` takes it."""
     channels, height, _ = input_shape
-    return f"netwright profile --space {space} --device {device} --resolution {height} --in-channels {channels}"
+    where = f"--device {shlex.quote(str(device))} --resolution {height} --in-channels {channels}"
+    return f"netwright profile --space {space} {where}"

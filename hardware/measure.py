@@ -48,10 +48,11 @@ class Measurement:
         p50_ms, p95_ms: of all single runs, slow epochs included.
         runs: number of timed runs.
         bursts_ms: every burst median, in the order of measuring.
-        mode: "fifo", "nice", "cpu-time" or "wall"; see ``hardware.priority``.
+        mode: "fifo", "nice", "cpu-time" or "wall", see ``hardware.priority``; "command" where the user's own times.
         verdict: "ok", "noisy" (believe the interval only) or "void" (measure again).
         reason: why the verdict is not "ok"; "" otherwise.
-        numerics_error: of the gate, as a fraction of the largest output.
+        numerics_error: of the gate, as a fraction of the largest output; None where the output cannot be seen, as
+            a command of the user's runs the network.
         conditions: machine, software and load.
     """
 
@@ -66,7 +67,7 @@ class Measurement:
     mode: str
     verdict: Verdict
     reason: str
-    numerics_error: float
+    numerics_error: float | None
     conditions: Conditions
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +174,7 @@ class _Fact:
     input_shape: tuple[int, int, int]
     threads: int
     working_set_bytes: float
-    numerics_error: float
+    numerics_error: float | None
 
 
 def _measurement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from hardware.device import Device
+from hardware.device import FP32, Device
 from hardware.lookup import LatencyTable, TableUnreadable, profile_command
 from hardware.spaces import Space, space_digest, space_name
 from search_spaces import SPACES
@@ -29,6 +30,9 @@ def table_path(space: str, device: Device, input_shape: Shape) -> Path:
     """Where the table of this space, device and input shape belongs."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", space)
     where = f"{device.runtime}-{device.name}-t{device.threads}-b{device.batch}"
+    where += f"-{device.precision}" * (device.precision != FP32)
+    if device.run:
+        where += f"-{hashlib.sha256(device.run.encode()).hexdigest()[:8]}"
     return cache_dir() / f"{plain}-{where}-{'x'.join(map(str, input_shape))}.json"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+# What must not reach the process itself, but a command of the user's that it runs.
+USERS_NAMES = {"PYTHONPATH": "NETWRIGHT_USERS_PYTHONPATH", "TMPDIR": "NETWRIGHT_USERS_TMPDIR"}
 _START = "import json, sys; sys.path += json.loads(sys.argv[1]); from hardware.measuring_process import main; main()"
 _REFUSALS = {error.__name__: error for error in (NumericsMismatch, RuntimeRefused)}
 
@@ -38,12 +41,13 @@ class Target:
     def __init__(self, device: Device, hang_s: float) -> None:
         self._hang_s = hang_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._scratch = tempfile.TemporaryDirectory(prefix="netwright-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, json.dumps(_module_folders())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env=_environment(device.threads),
+            env={**_environment(device.threads), "TMPDIR": self._scratch.name},
             text=True,
             start_new_session=True,  # Ctrl-C reaches the owner only, who then ends the process
         )
@@ -86,13 +90,22 @@ class Target:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._end_all()
         self._reader.join()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 _close(pipe)
         self._stderr.close()
+        self._scratch.cleanup()
+
+    def _end_all(self) -> None:
+        """The process and what it started: its session is its own."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -114,7 +127,7 @@ def _close(pipe: Any) -> None:
 
 def _environment(threads: int) -> dict[str, str]:
     """Thread counts must be known before the libraries load."""
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    inherited = {USERS_NAMES.get(name, name): value for name, value in os.environ.items()}
     return {**inherited, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), **_PASSIVE_WAITING}
 
 

@@ -3,7 +3,101 @@
 What the modules must offer stands in ``hardware.runtimes.contract``.
 """
 
-RUNTIMES: dict[str, str] = {
-    "onnxruntime": "hardware.runtimes.onnxruntime",
-    "torch": "hardware.runtimes.torch_eager",
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
+from importlib.util import find_spec
+
+_FLOAT: Mapping[str, tuple[str, ...]] = {"cpu": ("fp32",)}
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeRow:
+    """What is known of a runtime without importing it.
+
+    Attributes:
+        module: of ours, loaded when the runtime is used.
+        precisions: by the name of the device it runs on, "cpu", "cuda" or "gpu", what it can compute in.
+        packages: distributions that hold the library, any of which will do, with the name to import.
+        extra: of netwright that installs it; "" where it comes with netwright.
+        needs: a program that must be on the path.
+        reads_onnx: it runs ONNX files; else it takes layers and weights.
+        batches: it takes several images in one call.
+    """
+
+    module: str
+    precisions: Mapping[str, tuple[str, ...]]
+    packages: Mapping[str, str]
+    extra: str = ""
+    needs: str = ""
+    reads_onnx: bool = True
+    batches: bool = True
+
+
+RUNTIMES: dict[str, RuntimeRow] = {
+    "onnxruntime": RuntimeRow(
+        "hardware.runtimes.onnxruntime", _FLOAT, {"onnxruntime": "onnxruntime", "onnxruntime-gpu": "onnxruntime"}
+    ),
+    "openvino": RuntimeRow(
+        "hardware.runtimes.openvino",
+        {"cpu": ("fp32",), "gpu": ("fp32", "fp16")},
+        {"openvino": "openvino"},
+        extra="openvino",
+    ),
+    "torch": RuntimeRow(
+        "hardware.runtimes.torch_eager", {"cpu": ("fp32",), "cuda": ("fp32",)}, {"torch": "torch"}, reads_onnx=False
+    ),
+    "command": RuntimeRow("hardware.runtimes.command", _FLOAT, {}),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a runtime can be used here.
+
+    Attributes:
+        name: key into ``RUNTIMES``.
+        available: its library is installed; a device of another name may still be absent.
+        version: of the library; "" if there is none.
+        reason: what is missing and how to get it; "" if nothing is.
+        precisions: by the name of the device, what it can compute in.
+    """
+
+    name: str
+    available: bool
+    version: str
+    reason: str
+    precisions: Mapping[str, tuple[str, ...]]
+
+
+def availability() -> list[Availability]:
+    """Every runtime in the order of the table; nothing is imported."""
+    return [
+        Availability(name, not missing(name), runtime_version(name), missing(name), row.precisions)
+        for name, row in RUNTIMES.items()
+    ]
+
+
+def missing(name: str) -> str:
+    """What a runtime lacks here and how to get it, one line; "" if it can be used."""
+    row = RUNTIMES[name]
+    if row.packages and not any(find_spec(module) for module in row.packages.values()):
+        get = f"pip install 'netwright[{row.extra}]'" if row.extra else f"pip install {next(iter(row.packages))}"
+        return f"runtime {name} is not installed here; get it with: {get}"
+    if row.needs and shutil.which(row.needs) is None:
+        return f"runtime {name} needs the program {row.needs}, which is not on the path; install it"
+    return ""
+
+
+def runtime_version(name: str) -> str:
+    """Version of the installed library; "" if there is none."""
+    for distribution in RUNTIMES[name].packages:
+        try:
+            return distribution_version(distribution)
+        except PackageNotFoundError:
+            continue
+    return ""

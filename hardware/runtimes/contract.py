@@ -9,13 +9,13 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.device import Device
-from hardware.runtimes import RUNTIMES
+from hardware.runtimes import RUNTIMES, missing
 from search_spaces.layers import Layer, Shape
 
 Images = NDArray[np.float32]
@@ -60,6 +60,15 @@ class Runnable(Protocol):
         ...
 
 
+@runtime_checkable
+class SelfTimed(Protocol):
+    """A loaded network that something else runs and times, out of our sight."""
+
+    def latency_ms(self) -> float:
+        """Milliseconds of one call, as it reports them."""
+        ...
+
+
 class Runtime(Protocol):
     """What a runtime module offers."""
 
@@ -67,11 +76,25 @@ class Runtime(Protocol):
         """Version of the library."""
         ...
 
-    def load(self, source: Source, device: Device) -> Runnable:
+    def load(self, source: Source, device: Device) -> Runnable | SelfTimed:
         """Prepare the network to run on the device."""
         ...
 
 
+def check_installed(name: str) -> None:
+    """Raise RuntimeRefused, naming what to install, for a key of ``RUNTIMES`` that cannot be used here."""
+    if reason := missing(name):
+        raise RuntimeRefused(reason)
+
+
 def import_runtime(name: str) -> Runtime:
-    """The runtime module of that name, a key of ``RUNTIMES``."""
-    return cast("Runtime", importlib.import_module(RUNTIMES[name]))
+    """The runtime module of that name, a key of ``RUNTIMES``.
+
+    Raises: RuntimeRefused: it is not installed, or its library does not load.
+    """
+    check_installed(name)
+    try:
+        return cast("Runtime", importlib.import_module(RUNTIMES[name].module))
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise RuntimeRefused(f"runtime {name} is installed, but does not load: {lines[0]}") from None

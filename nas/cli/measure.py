@@ -63,6 +63,8 @@ def measure(  # noqa: PLR0913 - the options
     columns = ("model", "latency_ms", "low_ms", "high_ms", "p50_ms", "p95_ms", "verdict", "mode")
     print_table([{name: getattr(measurement, name) for name in columns} for measurement in found], columns)
     for measurement in found:
+        if measurement.numerics_error is None:
+            click.echo(f"{measurement.model}: your command ran it, so its output was not checked", err=True)
         if measurement.reason:
             click.echo(f"{measurement.model}: {measurement.verdict}: {measurement.reason}", err=True)
 

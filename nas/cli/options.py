@@ -23,7 +23,7 @@ device_option = click.option(
     "--device",
     default="onnxruntime",
     show_default=True,
-    help="RUNTIME[:threads=N,batch=N], for example torch:threads=2.",
+    help="RUNTIME[:threads=N,batch=N,precision=P], for example openvino:threads=2; see `netwright runtimes`.",
 )
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 SEEDS = click.IntRange(0, 2**63 - 1)  # what NumPy, PyTorch and a 63-bit column take

@@ -11,6 +11,7 @@ import numpy as np
 
 from hardware.device import Device
 from hardware.lookup import LatencyTable
+from hardware.runtimes.contract import check_installed
 from nas.config import Config
 from nas.gates import Gates
 from nas.objective import CLOSED_FORM, Objective
@@ -89,8 +90,8 @@ class Task:
 
     def check(self) -> None:
         """Fail early, in one line, on whatever the configuration names but does not exist."""
-        self.device  # noqa: B018 - each property checks its name
-        self.space  # noqa: B018
+        check_installed(self.device.runtime)
+        self.space  # noqa: B018 - each property checks its name
         self.dataset  # noqa: B018
         self.objective.scorer()
         if self.config.train:

@@ -1,11 +1,14 @@
 """Every runtime in the table keeps the same contract."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from hardware.device import Device
+from hardware.measure import LayerModel, MeasureProtocol, OnnxFile, measure
 from hardware.numerics import check_numerics, compare
-from hardware.runtimes import RUNTIMES
+from hardware.runtimes import RUNTIMES, availability, missing, runtime_version
 from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused, Source, import_runtime
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import expand
@@ -13,6 +16,7 @@ from search_spaces.onnx_graph import onnx_model
 from search_spaces.random_weights import random_weights
 
 SHAPE = (3, 14, 14)
+BRIEF = MeasureProtocol(burst_ms=1.0, min_bursts=3, min_span_s=0.02, max_s=1.0, max_bursts=3)
 ARCH = Architecture(
     (
         Block("conv", 8, stride=2),
@@ -30,14 +34,20 @@ def source(batch, num_classes=5, seed=0):
     return Source("tiny", SHAPE, model, layers, weights)
 
 
-@pytest.fixture(params=RUNTIMES)
+@pytest.fixture(params=[name for name in RUNTIMES if name != "command"])
 def runtime_name(request):
+    if reason := missing(request.param):
+        pytest.skip(reason)
+    if "cpu" not in RUNTIMES[request.param].precisions:
+        pytest.skip(f"{request.param} needs a GPU")
     return request.param
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("num_classes", [5, None])
 def test_output_is_that_of_the_reference(runtime_name, batch, num_classes):
+    if batch > 1 and not RUNTIMES[runtime_name].batches:
+        pytest.skip("one image a call; the device refuses more")
     device = Device(runtime=runtime_name, batch=batch)
     network = source(batch, num_classes)
     runnable = import_runtime(runtime_name).load(network, device)
@@ -47,6 +57,33 @@ def test_output_is_that_of_the_reference(runtime_name, batch, num_classes):
 
 def test_it_says_its_version(runtime_name):
     assert import_runtime(runtime_name).version()[0].isdigit()
+    assert runtime_version(runtime_name)
+
+
+def test_it_runs_in_the_measuring_process(runtime_name):
+    device = Device(runtime=runtime_name)
+    [result] = measure([LayerModel.of(ARCH, SHAPE, 5, "tiny")], device, BRIEF)
+    assert result.latency_ms > 0
+    assert result.numerics_error < 1e-4
+    assert result.conditions.device == str(device)
+    assert result.conditions.runtime_version == runtime_version(runtime_name)
+
+
+def test_onnx_files_are_run_or_refused_in_one_line(runtime_name, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(source(1).onnx)
+    device = Device(runtime=runtime_name)
+    if RUNTIMES[runtime_name].reads_onnx:
+        [result] = measure([OnnxFile(path)], device, BRIEF)
+        assert result.numerics_error < 1e-4
+        with pytest.raises(RuntimeRefused) as error:
+            measure([OnnxFile(path)], Device(runtime=runtime_name, threads=2, batch=4), BRIEF)
+        assert "the device asks for" in str(error.value)
+    else:
+        with pytest.raises(RuntimeRefused) as error:
+            measure([OnnxFile(path)], device, BRIEF)
+        assert "ONNX file" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_other_weights_do_not_pass_the_gate(runtime_name):
@@ -99,3 +136,38 @@ def test_torch_on_cuda_equals_the_reference():
     device = Device("cuda", "torch", batch=2)
     network = source(2)
     assert check_numerics(import_runtime("torch").load(network, device), network, device) < 1e-3
+
+
+def test_openvino_refuses_what_is_not_a_model_and_an_absent_gpu():
+    if reason := missing("openvino"):
+        pytest.skip(reason)
+    load = import_runtime("openvino").load
+    with pytest.raises(RuntimeRefused, match="noise: not a readable ONNX model"):
+        load(Source("noise", SHAPE, b"not a model"), Device(runtime="openvino"))
+    import openvino
+
+    if "GPU" in openvino.Core().available_devices:
+        pytest.skip("an OpenVINO GPU is present")
+    with pytest.raises(RuntimeRefused, match="tiny: OpenVINO finds no GPU here, only CPU"):
+        load(source(1), Device("gpu", "openvino"))
+
+
+def test_a_runtime_that_is_not_installed_names_its_extra(monkeypatch):
+    monkeypatch.setattr("hardware.runtimes.find_spec", lambda module: None)
+    with pytest.raises(RuntimeRefused, match=r"runtime openvino is not installed here; .* 'netwright\[openvino\]'"):
+        import_runtime("openvino")
+    rows = {row.name: row for row in availability()}
+    assert not rows["openvino"].available
+    assert "netwright[openvino]" in rows["openvino"].reason
+    assert rows["command"].available
+
+
+def test_a_library_that_does_not_load_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "openvino.py").write_text("raise ImportError('libfoo.so: cannot open\\nmore')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [name for name in sys.modules if name.split(".")[-1] == "openvino" or name.startswith("openvino.")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(
+        RuntimeRefused, match=r"^runtime openvino is installed, but does not load: libfoo.so: cannot open$"
+    ):
+        import_runtime("openvino")
