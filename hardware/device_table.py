@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
+
+import numpy as np
 
 from hardware.conditions import Conditions
 from hardware.kernels import InvalidKernel, Kernel, check_kernel, kernels_of
@@ -272,16 +274,21 @@ def _check_unit(row: Row, place: str) -> None:
         )
 
 
-def _check_outliers(rows: Iterable[Row], where: str) -> None:
-    """Raise for a row that is 1,000 times faster or slower than the median row at the same work."""
-    rates = [(math.log((macs_of(row) + 1e4) / row.latency_ms), number) for number, row in enumerate(rows, 1)]
-    if len(rates) < 3:
+def _check_outliers(rows: Sequence[Row], where: str) -> None:
+    """Raise for a row that is 1,000 times faster or slower than the others make one expect for its work.
+
+    Small work costs what a call costs, not its arithmetic: rows may differ far more than that in multiply-adds per
+    millisecond. So the fast are held against the fastest tenth, the slow against a call or work at the median rate.
+    """
+    if len(rows) < 3:
         return
-    median = sorted(rates)[len(rates) // 2][0]
-    worst, number = max(rates, key=lambda rate: abs(rate[0] - median))
-    if abs(worst - median) > math.log(OFF_BY):
-        direction = "faster" if worst > median else "slower"
-        raise InvalidTable(
-            f"{where}, row {number}: {math.exp(abs(worst - median)):,.0f} times {direction} than the table's median "
-            "at the same work; its unit differs, or it is damaged: mend or remove it"
-        )
+    ms, macs = np.array([row.latency_ms for row in rows]), np.array([macs_of(row) + 1e4 for row in rows])
+    call_ms = float(np.median(ms[np.argsort(macs)[: max(3, len(rows) // 4)]]))
+    fast, usual = np.quantile(macs / ms, (0.9, 0.5))
+    for factors, direction in ((macs / ms / fast, "faster"), (ms / np.maximum(call_ms, macs / usual), "slower")):
+        worst = int(np.argmax(factors))
+        if factors[worst] > OFF_BY:
+            raise InvalidTable(
+                f"{where}, row {worst + 1}: {factors[worst]:,.0f} times {direction} than the table's others at the "
+                "same work; its unit differs, or it is damaged: mend or remove it"
+            )
