@@ -19,10 +19,12 @@ from search_spaces.layers import (
     ADD,
     ATTENTION,
     AVG_POOL,
+    CONCAT,
     CONV,
     GLOBAL_POOL,
     LAYER_NORM,
     LINEAR,
+    MAX_POOL,
     MUL,
     NORM,
     POSITION,
@@ -38,7 +40,14 @@ from search_spaces.layers import (
 Vector = NDArray[np.float64]
 
 _CONV_KINDS = ("stem", "pointwise", "k3", "wide", "depthwise")
-_LIKE = {RELU6: RELU, SUM: ADD, POSITION: ADD, ZERO: RELU}  # what costs about the same has one column
+_LIKE = {
+    RELU6: RELU,
+    SUM: ADD,
+    POSITION: ADD,
+    CONCAT: ADD,
+    ZERO: RELU,
+    MAX_POOL: AVG_POOL,
+}  # what costs about the same has one column
 _ELEMENTWISE = (NORM, ADD, MUL, GLOBAL_POOL, AVG_POOL, LAYER_NORM, *(op for op in ACTIVATIONS if op not in _LIKE))
 _PER_CONV = ("macs", "map", "weights", "calls")
 DEMANDS = (

@@ -27,6 +27,8 @@ SUM = "sum"  # a node of a cell: none of its inputs is the main path
 MUL = "mul"  # inputs: map (C, H, W), gate (C, 1, 1)
 ZERO = "zero"  # a map of zeros
 AVG_POOL = "avg_pool"  # mean of the taps inside the map
+MAX_POOL = "max_pool"  # largest of the taps inside the map
+CONCAT = "concat"  # maps of one size, their channels one after the other
 GLOBAL_POOL = "global_pool"  # (C, H, W) -> (C, 1, 1)
 POSITION = "position"  # adds a learned table of kernel x kernel positions, resized to the map
 ATTENTION = "attention"  # inputs: queries, keys, values; every position attends to every other; groups are heads
@@ -35,7 +37,7 @@ LINEAR = "linear"  # (C, 1, 1) -> (classes, 1, 1)
 ACTIVATIONS = (RELU, RELU6, HARD_SWISH, SILU, GELU, SIGMOID, HARD_SIGMOID)
 NORMS = (NORM, LAYER_NORM)
 WEIGHTED = (CONV, *NORMS, POSITION, LINEAR)
-OPS = (*WEIGHTED, *ACTIVATIONS, ADD, SUM, MUL, ZERO, AVG_POOL, GLOBAL_POOL, ATTENTION)
+OPS = (*WEIGHTED, *ACTIVATIONS, ADD, SUM, MUL, ZERO, CONCAT, AVG_POOL, MAX_POOL, GLOBAL_POOL, ATTENTION)
 NORM_EPS = 1e-5  # added to the variance of every norm
 
 Shape = tuple[int, int, int]  # channels, height, width

@@ -12,6 +12,7 @@ from search_spaces.layers import (
     ADD,
     ATTENTION,
     AVG_POOL,
+    CONCAT,
     CONV,
     GELU,
     GLOBAL_POOL,
@@ -19,6 +20,7 @@ from search_spaces.layers import (
     HARD_SWISH,
     LAYER_NORM,
     LINEAR,
+    MAX_POOL,
     MUL,
     NORM,
     NORM_EPS,
@@ -150,6 +152,12 @@ def _write_layer_norm(graph: Graph, at: int) -> None:
     graph.step("Transpose", [normed], graph.names[at], perm=[0, 3, 1, 2])
 
 
+def _write_max_pool(graph: Graph, at: int) -> None:
+    layer = graph.layers[at]
+    sides = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2, "pads": [layer.padding] * 4}
+    graph.node("MaxPool", at, **sides)
+
+
 def _write_position(graph: Graph, at: int) -> None:
     layer = graph.layers[at]
     table = graph.weight(layer, "weight", (layer.channels, layer.kernel, layer.kernel))
@@ -198,6 +206,8 @@ WRITERS: dict[str, Writer] = {
     MUL: _plain("Mul"),
     ZERO: _write_zero,
     AVG_POOL: _write_average_pool,
+    MAX_POOL: _write_max_pool,
+    CONCAT: _plain("Concat", axis=1),
     GLOBAL_POOL: _plain("GlobalAveragePool"),
     POSITION: _write_position,
     ATTENTION: _write_attention,
