@@ -52,7 +52,7 @@ def _exported(module: nn.Module, input_shape: Shape) -> torch.export.ExportedPro
         shape = "x".join(map(str, input_shape))
         raise TraceRefused(
             f"{type(module).__name__}: PyTorch cannot export it for images of {shape} "
-            f"({type(error).__name__}: {reason}); expected a module that takes one batch of images, returning one tensor"
+            f"({type(error).__name__}: {reason}); expected a module from one batch of images to one tensor"
         ) from None
     finally:
         module.train(training)
