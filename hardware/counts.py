@@ -79,16 +79,21 @@ def count(arch: Architecture, input_shape: Shape, num_classes: int) -> Counts:
         convs += block_convs
         depth += block.depth
         peak = max(peak, block_peak)
+    head_params, head_macs, _, _, head_peak = classifier_counts(shape, num_classes)
+    return Counts(params + head_params, macs + head_macs, depth, convs, max(peak, head_peak))
+
+
+def count_block(block: Block, in_shape: Shape) -> tuple[int, int, int, int, int]:
+    """What a block adds: params, MACs, depth, convolutions in a row, and the peak bytes within it."""
+    params, macs, convs, peak, _ = _count_block(block, in_shape)
+    return params, macs, block.depth, convs, peak
+
+
+def classifier_counts(shape: Shape, num_classes: int) -> tuple[int, int, int, int, int]:
+    """What pooling and the classifier on a map of this shape add, in the order of ``Counts``."""
     channels = shape[0]
-    pooled = FLOAT_BYTES * (prod(shape) + channels)
-    head = FLOAT_BYTES * (channels + num_classes)
-    return Counts(
-        params=params + (channels + 1) * num_classes,
-        macs=macs + channels * num_classes,
-        depth=depth,
-        convs=convs,
-        peak_memory_bytes=max(peak, pooled, head),
-    )
+    pooled, head = prod(shape) + channels, channels + num_classes
+    return (channels + 1) * num_classes, channels * num_classes, 0, 0, FLOAT_BYTES * max(pooled, head)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
