@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 
-_FLOAT: Mapping[str, tuple[str, ...]] = {"cpu": ("fp32",)}
+_FLOAT: dict[str, tuple[str, ...]] = {"cpu": ("fp32",)}
+_OR_INTEGER: dict[str, tuple[str, ...]] = {"cpu": ("fp32", "int8")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,20 @@ class RuntimeRow:
 
 RUNTIMES: dict[str, RuntimeRow] = {
     "onnxruntime": RuntimeRow(
-        "hardware.runtimes.onnxruntime", _FLOAT, {"onnxruntime": "onnxruntime", "onnxruntime-gpu": "onnxruntime"}
+        "hardware.runtimes.onnxruntime",
+        _OR_INTEGER | {"cuda": ("fp32", "fp16")},
+        {"onnxruntime": "onnxruntime", "onnxruntime-gpu": "onnxruntime"},
     ),
     "openvino": RuntimeRow(
         "hardware.runtimes.openvino",
-        {"cpu": ("fp32",), "gpu": ("fp32", "fp16")},
+        _OR_INTEGER | {"gpu": ("fp32", "fp16")},
         {"openvino": "openvino"},
         extra="openvino",
     ),
     "torch": RuntimeRow(
         "hardware.runtimes.torch_eager", {"cpu": ("fp32",), "cuda": ("fp32",)}, {"torch": "torch"}, reads_onnx=False
     ),
-    "command": RuntimeRow("hardware.runtimes.command", _FLOAT, {}),
+    "command": RuntimeRow("hardware.runtimes.command", {"cpu": ("fp32", "fp16", "int8")}, {}),
 }
 
 

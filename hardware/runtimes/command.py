@@ -21,6 +21,7 @@ from typing import IO
 from hardware.device import Device
 from hardware.runtimes.contract import RuntimeRefused, Source
 from hardware.runtimes.onnx_input import check_image_input
+from hardware.runtimes.onnx_precision import model_in_precision
 from hardware.target import USERS_NAMES
 
 LIMIT_S = 50.0  # for one call of the command; the timer counts a minute without an answer as hung
@@ -44,9 +45,10 @@ def load(source: Source, device: Device) -> OwnCommand:
     """
     check_image_input(source, device)
     folder = Path(tempfile.mkdtemp())
-    path = source.onnx if isinstance(source.onnx, Path) else folder / "model.onnx"
-    if isinstance(source.onnx, bytes):
-        path.write_bytes(source.onnx)
+    model = model_in_precision(source, device)
+    path = Path(model) if isinstance(model, str) else folder / "model.onnx"
+    if isinstance(model, bytes):
+        path.write_bytes(model)
     values = {
         "model": shlex.quote(str(path)),
         "batch": str(device.batch),

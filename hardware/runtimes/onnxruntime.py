@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the deployment runtime."""
+"""ONNX Runtime, the deployment runtime: on the CPU, or on CUDA with the package onnxruntime-gpu."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import onnxruntime
 
 from hardware.device import Device
 from hardware.runtimes.contract import Images, RuntimeRefused, Source
+from hardware.runtimes.onnx_precision import model_in_precision
+
+CUDA = "CUDAExecutionProvider"
 
 
 def version() -> str:
@@ -19,9 +22,9 @@ def load(source: Source, device: Device, *, optimise: bool = True) -> OnnxSessio
 
     Args:
         source: any ONNX model with one float32 image input.
-        device: its threads and batch.
+        device: its threads, batch and precision.
         optimise: False runs the graph node by node as written, the reference for the numerics gate.
-    Raises: RuntimeRefused: not a readable model, or made for another batch or image size.
+    Raises: RuntimeRefused: not a readable model, made for another batch or image size, or no CUDA here.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = device.threads
@@ -30,12 +33,21 @@ def load(source: Source, device: Device, *, optimise: bool = True) -> OnnxSessio
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    model = source.onnx if isinstance(source.onnx, bytes) else str(source.onnx)
+    model = model_in_precision(source, device)
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=[_provider(source, device)])
     except _LOAD_ERRORS as error:
         raise RuntimeRefused(f"{source.name}: ONNX Runtime cannot load it: {_first_line(error)}") from None
-    return OnnxSession(session, source, device)
+    return OnnxSession(session, source, device) if device.name == "cpu" else CudaSession(session, source, device)
+
+
+def _provider(source: Source, device: Device) -> str:
+    if device.name == "cpu":
+        return "CPUExecutionProvider"
+    if CUDA not in onnxruntime.get_available_providers():
+        get = "pip uninstall onnxruntime, then pip install 'netwright[onnxruntime-gpu]'"
+        raise RuntimeRefused(f"{source.name}: this ONNX Runtime runs on the CPU only; for cuda: {get}")
+    return CUDA
 
 
 _errors = onnxruntime.capi.onnxruntime_pybind11_state
@@ -71,6 +83,24 @@ class OnnxSession:
         """The first output for these images."""
         output: Images = self._session.run(self._outputs, {self._input: images})[0]
         return output
+
+
+class CudaSession(OnnxSession):
+    """A session with input and output in the memory of the GPU, so that no copy is timed."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, source: Source, device: Device) -> None:
+        if CUDA not in session.get_providers():  # ONNX Runtime falls back to the CPU with a mere warning
+            raise RuntimeRefused(f"{source.name}: ONNX Runtime finds no CUDA device, or not its libraries")
+        super().__init__(session, source, device)
+        self._binding = session.io_binding()
+        images = onnxruntime.OrtValue.ortvalue_from_numpy(self._feed[self._input], "cuda", 0)
+        self._binding.bind_ortvalue_input(self._input, images)
+        self._binding.bind_output(self._outputs[0], "cuda")
+
+    def run(self) -> None:
+        """One inference on the allocated input; waits for the GPU."""
+        self._session.run_with_iobinding(self._binding)
+        self._binding.synchronize_outputs()
 
 
 def _the_image_input(session: onnxruntime.InferenceSession, name: str, shape: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ import openvino
 from hardware.device import Device
 from hardware.runtimes.contract import Images, RuntimeRefused, Source
 from hardware.runtimes.onnx_input import check_image_input
+from hardware.runtimes.onnx_precision import model_in_precision
 
 
 def version() -> str:
@@ -20,14 +21,14 @@ def load(source: Source, device: Device) -> OpenvinoRequest:
 
     Raises: RuntimeRefused: OpenVINO cannot read or compile it, it was made for another size, or there is no GPU.
     """
-    model = check_image_input(source, device)
+    check_image_input(source, device)
     core = openvino.Core()
     target = device.name.upper()
     if target not in (name.split(".")[0] for name in core.available_devices):
         found = ", ".join(core.available_devices)
         raise RuntimeRefused(f"{source.name}: OpenVINO finds no {target} here, only {found}")
     try:
-        network = core.read_model(model.SerializeToString())
+        network = core.read_model(model_in_precision(source, device))
         network.reshape([device.batch, *source.input_shape])
         compiled = core.compile_model(network, target, _settings(device))
     except RuntimeError as error:

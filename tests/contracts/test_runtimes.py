@@ -7,7 +7,7 @@ import pytest
 
 from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, OnnxFile, measure
-from hardware.numerics import check_numerics, compare
+from hardware.numerics import check_numerics, compare, compare_directions
 from hardware.runtimes import RUNTIMES, availability, missing, runtime_version
 from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused, Source, import_runtime
 from search_spaces.arch import Architecture, Block
@@ -86,6 +86,29 @@ def test_onnx_files_are_run_or_refused_in_one_line(runtime_name, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("num_classes", [5, None])
+def test_integers_have_the_direction_of_the_reference(runtime_name, batch, num_classes):
+    if "int8" not in RUNTIMES[runtime_name].precisions["cpu"]:
+        pytest.skip(f"{runtime_name} computes in floats here")
+    device = Device(runtime=runtime_name, batch=batch, precision="int8")
+    network = source(batch, num_classes)
+    runnable = import_runtime(runtime_name).load(network, device)
+    error = check_numerics(runnable, network, device)
+    assert 1e-6 < error < 0.01  # integers indeed
+    with pytest.raises(NumericsMismatch, match=r"tiny: the runtime's output in int8 has a cosine of .* at least 0.99"):
+        check_numerics(runnable, source(batch, num_classes, seed=1), device)
+
+
+def test_integers_run_in_the_measuring_process(runtime_name):
+    if "int8" not in RUNTIMES[runtime_name].precisions["cpu"]:
+        pytest.skip(f"{runtime_name} computes in floats here")
+    device = Device(runtime=runtime_name, precision="int8")
+    [result] = measure([LayerModel.of(ARCH, SHAPE, 5, "tiny")], device, BRIEF)
+    assert 1e-6 < result.numerics_error < 0.01
+    assert result.conditions.device.endswith(",precision=int8")
+
+
 def test_other_weights_do_not_pass_the_gate(runtime_name):
     device = Device(runtime=runtime_name)
     runnable = import_runtime(runtime_name).load(source(1, seed=1), device)
@@ -107,12 +130,45 @@ def test_the_gate_names_what_is_wrong(output, expected, message):
         compare("net", output.astype(np.float32), expected.astype(np.float32), 1e-3)
 
 
+@pytest.mark.parametrize(
+    ("output", "expected", "message"),
+    [
+        (np.ones((1, 3)), np.ones((1, 4)), r"shape \(1, 3\), expected \(1, 4\)"),
+        (np.ones(2), np.array([1.0, np.nan]), "not finite"),
+        (np.array([1.0, np.nan]), np.ones(2), "cosine of nan"),
+        (np.array([1.0, 1.4]), np.ones(2), "cosine of 0.986"),
+        (-np.ones(2), np.ones(2), "cosine of -1"),
+        (np.zeros(2), np.ones(2), "cosine of 0 "),
+    ],
+)
+def test_the_gate_of_integers_names_what_is_wrong(output, expected, message):
+    with pytest.raises(NumericsMismatch, match=message):
+        compare_directions("net", output.astype(np.float32), expected.astype(np.float32), "int8")
+
+
+def test_the_gate_of_integers_lets_pass_what_points_the_same_way():
+    dark = np.zeros(3, np.float32)
+    assert compare_directions("net", dark, dark, "int8") == 0
+    bright = np.arange(3, dtype=np.float32)
+    assert compare_directions("net", 2 * bright, bright, "fp16") < 1e-12
+
+
 def test_onnx_runtime_refuses_what_is_not_a_model_and_what_does_not_fit():
     load = import_runtime("onnxruntime").load
     with pytest.raises(RuntimeRefused, match="noise: ONNX Runtime cannot load it"):
         load(Source("noise", SHAPE, b"not a model"), Device())
     with pytest.raises(RuntimeRefused, match=r"its input is \[1, 3, 14, 14\], the device asks for \[4, 3, 14, 14\]"):
         load(source(1), Device(batch=4))
+
+
+def test_onnx_runtime_refuses_an_absent_gpu():
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("ONNX Runtime for CUDA is present")
+    for precision in ("fp32", "fp16"):
+        with pytest.raises(RuntimeRefused, match=r"tiny: this ONNX Runtime runs on the CPU only; .*onnxruntime-gpu"):
+            import_runtime("onnxruntime").load(source(1), Device("cuda", precision=precision))
 
 
 def test_torch_refuses_a_bare_onnx_file_and_an_absent_gpu():
