@@ -85,8 +85,10 @@ def _costs(arch: Architecture, shape: tuple[int, int, int], num_classes: int) ->
     """What it costs, also as the authors of its family count, and rho, which bounds a DeepMAD search."""
     from hardware.counts import count
     from hardware.family_counts import family_counts
+    from hardware.runtime_memory import onnxruntime_peak_bytes
     from predictors.proxies import ProxyFailed
     from predictors.proxies.deepmad import effectiveness
+    from search_spaces.expand import expand
 
     counts = count(arch, shape, num_classes)
     compat = family_counts(arch, shape, num_classes)
@@ -100,6 +102,7 @@ def _costs(arch: Architecture, shape: tuple[int, int, int], num_classes: int) ->
         "depth": counts.depth,
         "convs": counts.convs,
         "peak_memory_bytes": counts.peak_memory_bytes,
+        "peak_memory_onnxruntime_bytes": onnxruntime_peak_bytes(expand(arch, shape, num_classes), shape),
         "params_compat": _whole(compat.params),
         "macs_compat": _whole(compat.flops),
         "compat_rules": compat.rules,
