@@ -13,8 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from hardware.device import COMMAND, Device
 from hardware.models import LayerModel, Model, OnnxFile, model_from_dict
@@ -22,7 +26,7 @@ from hardware.numerics import check_numerics
 from hardware.priority import Priority
 from hardware.runtimes.contract import NumericsMismatch, Runnable, RuntimeRefused, SelfTimed, Source, import_runtime
 from search_spaces.layers import Shape
-from search_spaces.onnx_graph import onnx_model
+from search_spaces.onnx_graph import WeightsMismatch, onnx_model
 from search_spaces.random_weights import random_weights
 
 WARM_UP_RUNS = 3
@@ -83,12 +87,22 @@ def read_source(model: Model, device: Device) -> tuple[Source, float]:
 
 
 def _source_of_layers(model: LayerModel, device: Device) -> tuple[Source, float]:
-    weights = random_weights(model.layers, model.seed)
-    onnx_bytes = onnx_model(model.layers, weights, model.input_shape, batch=device.batch).SerializeToString()
+    weights = random_weights(model.layers, model.seed) if model.weights is None else _weights_of_file(model.weights)
+    try:
+        onnx_bytes = onnx_model(model.layers, weights, model.input_shape, batch=device.batch).SerializeToString()
+    except WeightsMismatch as error:
+        raise RuntimeRefused(f"{model.weights}: {error}") from None
     source = Source(model.name, model.input_shape, onnx_bytes, model.layers, weights)
     largest = max(math.prod(layer.shape) for layer in model.layers)
     params = sum(layer.weight_count for layer in model.layers)
     return source, FLOAT_BYTES * float(params + device.batch * largest)
+
+
+def _weights_of_file(path: Path) -> dict[str, NDArray[np.float32]]:
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise RuntimeRefused(f"{path}: not a readable safetensors file: {str(error).splitlines()[0]}") from None
 
 
 def _source_of_file(model: OnnxFile, device: Device) -> tuple[Source, float]:

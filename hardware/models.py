@@ -1,4 +1,4 @@
-"""What can be measured: an ONNX file, or layers whose weights do not matter."""
+"""What can be measured: an ONNX file, or layers with random or with trained weights."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ class OnnxFile:
 
 @dataclass(frozen=True)
 class LayerModel:
-    """A network given as layers; it is timed with random weights.
+    """A network given as layers; it is timed with random weights, or with those of a file.
 
     Attributes:
         name: for messages and results.
         layers: of ``expand``; a single block is a network too.
         input_shape: (channels, height, width) of one image.
-        seed: of the weights.
+        seed: of the random weights.
+        weights: a safetensors file with tensors named as in a state dict, instead of random ones.
     """
 
     name: str
     layers: Sequence[Layer]
     input_shape: Shape
     seed: int = 0
+    weights: Path | None = None
 
     @classmethod
     def of(cls, arch: Architecture, input_shape: Shape, num_classes: int | None, name: str = "") -> LayerModel:
@@ -64,6 +66,7 @@ def model_to_dict(model: Model) -> dict[str, Any]:
         "layers": [layer._asdict() for layer in model.layers],
         "input_shape": model.input_shape,
         "seed": model.seed,
+        "weights": None if model.weights is None else str(Path(model.weights).resolve()),
     }
 
 
@@ -73,7 +76,8 @@ def model_from_dict(data: dict[str, Any]) -> Model:
     if "path" in data:
         return OnnxFile(Path(data["path"]), shape)
     assert shape is not None
-    return LayerModel(data["name"], tuple(map(_layer, data["layers"])), shape, data["seed"])
+    weights = Path(data["weights"]) if data["weights"] else None
+    return LayerModel(data["name"], tuple(map(_layer, data["layers"])), shape, data["seed"], weights)
 
 
 def _layer(row: dict[str, Any]) -> Layer:

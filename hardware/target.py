@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hardware.device import Device
+from hardware.runtimes import RUNTIMES
 from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -35,11 +36,12 @@ class Target:
 
     Args:
         device: whose runtime it loads.
-        hang_s: an answer that takes longer counts as hung.
+        hang_s: an answer that takes longer counts as hung; loading may take what the runtime's row allows.
     """
 
     def __init__(self, device: Device, hang_s: float) -> None:
         self._hang_s = hang_s
+        self._load_s = RUNTIMES[device.runtime].load_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._scratch = tempfile.TemporaryDirectory(prefix="netwright-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
@@ -69,14 +71,15 @@ class Target:
         Raises: MeasurementFailed: died or hung. RuntimeRefused, NumericsMismatch: as the process says.
         """
         assert self._process.stdin is not None
+        limit_s = max(self._hang_s, self._load_s) if command.get("do") == "load" else self._hang_s
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
-            line = self._answers.get(timeout=self._hang_s)
+            line = self._answers.get(timeout=limit_s)
         except BrokenPipeError:
             line = ""
         except queue.Empty:
-            raise MeasurementFailed(f"{doing}: no answer for {self._hang_s:g} s; the process was ended") from None
+            raise MeasurementFailed(f"{doing}: no answer for {limit_s:g} s; the process was ended") from None
         if not line:
             raise MeasurementFailed(f"{doing}: the measuring process died ({self._last_words()})")
         answer: dict[str, Any] = json.loads(line)

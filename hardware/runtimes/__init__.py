@@ -14,6 +14,8 @@ from importlib.util import find_spec
 
 _FLOAT: dict[str, tuple[str, ...]] = {"cpu": ("fp32",)}
 _OR_INTEGER: dict[str, tuple[str, ...]] = {"cpu": ("fp32", "int8")}
+_ON_CUDA: dict[str, tuple[str, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "fp16")}
+_COMPILING_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class RuntimeRow:
         packages: distributions that hold the library, any of which will do, with the name to import.
         extra: of netwright that installs it; "" where it comes with netwright.
         needs: a program that must be on the path.
+        load_s: how long loading may take before it counts as hung, where that is longer than the timer allows.
         reads_onnx: it runs ONNX files; else it takes layers and weights.
         batches: it takes several images in one call.
     """
@@ -35,6 +38,7 @@ class RuntimeRow:
     packages: Mapping[str, str]
     extra: str = ""
     needs: str = ""
+    load_s: float = 0.0
     reads_onnx: bool = True
     batches: bool = True
 
@@ -51,8 +55,26 @@ RUNTIMES: dict[str, RuntimeRow] = {
         {"openvino": "openvino"},
         extra="openvino",
     ),
-    "torch": RuntimeRow(
-        "hardware.runtimes.torch_eager", {"cpu": ("fp32",), "cuda": ("fp32",)}, {"torch": "torch"}, reads_onnx=False
+    "mnn": RuntimeRow("hardware.runtimes.mnn", _FLOAT, {"MNN": "MNN"}, extra="mnn"),
+    "torch": RuntimeRow("hardware.runtimes.torch_eager", _ON_CUDA, {"torch": "torch"}, reads_onnx=False),
+    "torch-channels-last": RuntimeRow(
+        "hardware.runtimes.torch_channels_last", _ON_CUDA, {"torch": "torch"}, reads_onnx=False
+    ),
+    "torch-compile": RuntimeRow(
+        "hardware.runtimes.torch_compile",
+        _ON_CUDA,
+        {"torch": "torch"},
+        needs="g++",
+        reads_onnx=False,
+        load_s=_COMPILING_S,
+    ),
+    "aotinductor": RuntimeRow(
+        "hardware.runtimes.aotinductor",
+        _ON_CUDA,
+        {"torch": "torch"},
+        needs="g++",
+        reads_onnx=False,
+        load_s=_COMPILING_S,
     ),
     "command": RuntimeRow("hardware.runtimes.command", {"cpu": ("fp32", "fp16", "int8")}, {}),
 }

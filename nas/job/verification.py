@@ -6,10 +6,13 @@ from pathlib import Path
 
 from hardware.device import Device
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile, measure
+from hardware.runtimes import RUNTIMES
+from nas.export.place import WEIGHTS
 from nas.export.pretrained import load_config, load_task
 from nas.narrator import Silent
 from nas.verdict import Verdict, judge
 from search_spaces.arch import Architecture
+from search_spaces.expand import expand
 
 TRIES = 3
 
@@ -17,15 +20,17 @@ TRIES = 3
 def exported_model(onnx_file: Path, device: Device) -> tuple[Model, str]:
     """What is timed on a device for an exported file, and its name in a sentence.
 
-    PyTorch does not run ONNX files: there it is the network of the config.json beside the file, whose layers are the
-    same and whose weights do not change the time.
-    Raises: InvalidPretrained: PyTorch, and no export around the file.
+    A runtime that does not read ONNX gets the layers of the config.json and the weights beside the file.
+    Raises: InvalidPretrained: such a runtime, and no export around the file.
     """
-    if device.runtime != "torch":
+    if RUNTIMES[device.runtime].reads_onnx:
         return OnnxFile(onnx_file), "the exported file"
-    task = load_task(onnx_file.parent)
-    arch = Architecture.from_dict(load_config(onnx_file.parent)["architecture"])
-    return LayerModel.of(arch, task.input_shape, len(task.classes), onnx_file.name), "the network in PyTorch"
+    folder = onnx_file.parent
+    task = load_task(folder)
+    arch = Architecture.from_dict(load_config(folder)["architecture"])
+    layers = expand(arch, task.input_shape, len(task.classes))
+    model = LayerModel(onnx_file.name, layers, task.input_shape, weights=folder / WEIGHTS)
+    return model, f"the exported network in {device.runtime}"
 
 
 def verify(model: Model, device: Device, budget_ms: float | None, narrator: Silent) -> tuple[Measurement, Verdict]:

@@ -4,9 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, OnnxFile, measure
+from hardware.measuring_process import read_source
 from hardware.numerics import check_numerics, compare, compare_directions
 from hardware.runtimes import RUNTIMES, availability, missing, runtime_version
 from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused, Source, import_runtime
@@ -34,7 +36,12 @@ def source(batch, num_classes=5, seed=0):
     return Source("tiny", SHAPE, model, layers, weights)
 
 
-@pytest.fixture(params=[name for name in RUNTIMES if name != "command"])
+COMPILERS = ("torch-compile", "aotinductor")  # tens of seconds a network
+SMALL = Architecture((Block("conv", 8, stride=2),))
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in COMPILERS else n for n in RUNTIMES if n != "command"]
+
+
+@pytest.fixture(params=NAMES)
 def runtime_name(request):
     if reason := missing(request.param):
         pytest.skip(reason)
@@ -67,6 +74,31 @@ def test_it_runs_in_the_measuring_process(runtime_name):
     assert result.numerics_error < 1e-4
     assert result.conditions.device == str(device)
     assert result.conditions.runtime_version == runtime_version(runtime_name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPILERS)
+def test_compilers_run_in_the_measuring_process(name):
+    if reason := missing(name):
+        pytest.skip(reason)
+    [result] = measure([LayerModel.of(SMALL, SHAPE, 3, "small")], Device(runtime=name), BRIEF)
+    assert result.latency_ms > 0
+    assert result.numerics_error < 1e-4
+
+
+def test_weights_of_a_file_are_those_that_run(tmp_path):
+    layers, device = expand(SMALL, SHAPE, 3), Device(runtime="torch")
+    path = tmp_path / "model.safetensors"
+    model = LayerModel("small", layers, SHAPE, weights=path)
+    save_file({name: np.full_like(value, np.nan) for name, value in random_weights(layers, 0).items()}, path)
+    with pytest.raises(NumericsMismatch, match="small: the network's own output is not finite"):
+        measure([model], device, BRIEF)
+    save_file({"stem": np.ones(3, np.float32)}, path)
+    with pytest.raises(RuntimeRefused, match=r"model.safetensors: weights: '.*' is missing"):
+        read_source(model, device)
+    path.write_bytes(b"noise")
+    with pytest.raises(RuntimeRefused, match=r"model.safetensors: not a readable safetensors file"):
+        read_source(model, device)
 
 
 def test_onnx_files_are_run_or_refused_in_one_line(runtime_name, tmp_path):
@@ -184,14 +216,18 @@ def test_torch_refuses_a_bare_onnx_file_and_an_absent_gpu():
         load(network, Device("cuda", "torch"))
 
 
-def test_torch_on_cuda_equals_the_reference():
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", [name for name, row in RUNTIMES.items() if "cuda" in row.precisions])
+def test_on_cuda_it_equals_the_reference(name, precision):
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    device = Device("cuda", "torch", batch=2)
+    if reason := missing(name):
+        pytest.skip(reason)
+    device = Device("cuda", name, batch=2, precision=precision)
     network = source(2)
-    assert check_numerics(import_runtime("torch").load(network, device), network, device) < 1e-3
+    assert check_numerics(import_runtime(name).load(network, device), network, device) < 1e-3
 
 
 def test_openvino_refuses_what_is_not_a_model_and_an_absent_gpu():
