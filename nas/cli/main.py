@@ -26,6 +26,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "status": ("nas.cli.runs", "How far a run is."),
     "pareto": ("nas.cli.runs", "The candidates of a run that no other beats in score and latency."),
     "best": ("nas.cli.runs", "The best candidate of a run within further limits."),
+    "llr": ("nas.cli.llr", "Choose a network from single changes to a trained master, under a latency budget."),
     "train": ("nas.cli.train", "Train one architecture on a dataset."),
     "detect": ("nas.cli.detect", "Train, evaluate and export a small detector on any backbone."),
     "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
