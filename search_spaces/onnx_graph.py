@@ -117,6 +117,17 @@ class Graph:
             raise WeightsMismatch(f"weights: {name!r} has shape {value.shape}, expected {shape}")
         return value
 
+    def convolution(self, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Weight (channels, in / groups, k, k) and bias of the convolution there, its norm taken in."""
+        layer = self.layers[at]
+        taps = (layer.in_channels // layer.groups, layer.kernel, layer.kernel)
+        weight = self.weight(layer, "weight", (layer.channels, *taps))
+        bias = self.weight(layer, "bias", (layer.channels,)) if layer.bias else None
+        if (norm := self.norm_after.get(at)) is None:
+            return weight, bias
+        scale, shift = self.scale_and_shift(self.layers[norm])
+        return weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
+
     def scale_and_shift(self, norm: Layer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The norm as y = scale * x + shift per channel."""
         leaves = ("weight", "bias", "running_mean", "running_var")

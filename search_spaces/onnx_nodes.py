@@ -42,14 +42,7 @@ Writer = Callable[["Graph", int], None]  # appends the nodes of the layer at a p
 
 def _write_conv(graph: Graph, at: int) -> None:
     layer = graph.layers[at]
-    taps = (layer.in_channels // layer.groups, layer.kernel, layer.kernel)
-    weight = graph.weight(layer, "weight", (layer.channels, *taps))
-    bias = graph.weight(layer, "bias", (layer.channels,)) if layer.bias else None
-    norm = graph.norm_after.get(at)
-    if norm is not None:
-        scale, shift = graph.scale_and_shift(graph.layers[norm])
-        weight = weight * scale[:, None, None, None]
-        bias = shift if bias is None else bias * scale + shift
+    weight, bias = graph.convolution(at)
     tensors = [graph.tensor(f"{layer.name}.weight", weight)]
     if bias is not None:
         tensors.append(graph.tensor(f"{layer.name}.bias", bias))
@@ -86,7 +79,7 @@ def _plain(op: str, **attributes: object) -> Writer:
 
 def _write_average_pool(graph: Graph, at: int) -> None:
     layer = graph.layers[at]
-    extra = [_stride_padding(side, layer) for side in layer.in_shape[1:]]
+    extra = [ceil_padding(side, layer) for side in layer.in_shape[1:]]
     graph.node(
         "AveragePool",
         at,
@@ -97,7 +90,7 @@ def _write_average_pool(graph: Graph, at: int) -> None:
     )
 
 
-def _stride_padding(side: int, layer: Layer) -> int:
+def ceil_padding(side: int, layer: Layer) -> int:
     """Further padding behind the last row, so that a window begins on it: what PyTorch calls ceil mode."""
     outputs = -(-side // layer.stride)
     return max(0, (outputs - 1) * layer.stride + layer.kernel - side - 2 * layer.padding)

@@ -27,6 +27,7 @@ class RuntimeRow:
         precisions: by the name of the device it runs on, "cpu", "cuda" or "gpu", what it can compute in.
         packages: distributions that hold the library, any of which will do, with the name to import.
         extra: of netwright that installs it; "" where it comes with netwright.
+        also: further modules that the extra installs, all needed.
         needs: a program that must be on the path.
         load_s: how long loading may take before it counts as hung, where that is longer than the timer allows.
         reads_onnx: it runs ONNX files; else it takes layers and weights.
@@ -37,6 +38,7 @@ class RuntimeRow:
     precisions: Mapping[str, tuple[str, ...]]
     packages: Mapping[str, str]
     extra: str = ""
+    also: tuple[str, ...] = ()
     needs: str = ""
     load_s: float = 0.0
     reads_onnx: bool = True
@@ -54,6 +56,17 @@ RUNTIMES: dict[str, RuntimeRow] = {
         _OR_INTEGER | {"gpu": ("fp32", "fp16")},
         {"openvino": "openvino"},
         extra="openvino",
+    ),
+    "litert": RuntimeRow(
+        "hardware.runtimes.litert",
+        _FLOAT,
+        {"ai-edge-litert": "ai_edge_litert"},
+        extra="litert",
+        also=("tflite", "flatbuffers"),
+        reads_onnx=False,
+    ),
+    "ncnn": RuntimeRow(
+        "hardware.runtimes.ncnn", _FLOAT, {"ncnn": "ncnn"}, extra="ncnn", reads_onnx=False, batches=False
     ),
     "mnn": RuntimeRow("hardware.runtimes.mnn", _FLOAT, {"MNN": "MNN"}, extra="mnn"),
     "torch": RuntimeRow("hardware.runtimes.torch_eager", _ON_CUDA, {"torch": "torch"}, reads_onnx=False),
@@ -110,7 +123,8 @@ def availability() -> list[Availability]:
 def missing(name: str) -> str:
     """What a runtime lacks here and how to get it, one line; "" if it can be used."""
     row = RUNTIMES[name]
-    if row.packages and not any(find_spec(module) for module in row.packages.values()):
+    found = not row.packages or any(find_spec(module) for module in row.packages.values())
+    if not (found and all(find_spec(module) for module in row.also)):
         get = f"pip install 'netwright[{row.extra}]'" if row.extra else f"pip install {next(iter(row.packages))}"
         return f"runtime {name} is not installed here; get it with: {get}"
     if row.needs and shutil.which(row.needs) is None:

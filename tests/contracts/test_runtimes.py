@@ -38,6 +38,7 @@ def source(batch, num_classes=5, seed=0):
 
 COMPILERS = ("torch-compile", "aotinductor")  # tens of seconds a network
 SMALL = Architecture((Block("conv", 8, stride=2),))
+INTEGERS = [n for n, row in RUNTIMES.items() if n != "command" and "int8" in row.precisions.get("cpu", ())]
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in COMPILERS else n for n in RUNTIMES if n != "command"]
 
 
@@ -120,22 +121,24 @@ def test_onnx_files_are_run_or_refused_in_one_line(runtime_name, tmp_path):
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("num_classes", [5, None])
-def test_integers_have_the_direction_of_the_reference(runtime_name, batch, num_classes):
-    if "int8" not in RUNTIMES[runtime_name].precisions["cpu"]:
-        pytest.skip(f"{runtime_name} computes in floats here")
-    device = Device(runtime=runtime_name, batch=batch, precision="int8")
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_have_the_direction_of_the_reference(name, batch, num_classes):
+    if reason := missing(name):
+        pytest.skip(reason)
+    device = Device(runtime=name, batch=batch, precision="int8")
     network = source(batch, num_classes)
-    runnable = import_runtime(runtime_name).load(network, device)
+    runnable = import_runtime(name).load(network, device)
     error = check_numerics(runnable, network, device)
     assert 1e-6 < error < 0.01  # integers indeed
     with pytest.raises(NumericsMismatch, match=r"tiny: the runtime's output in int8 has a cosine of .* at least 0.99"):
         check_numerics(runnable, source(batch, num_classes, seed=1), device)
 
 
-def test_integers_run_in_the_measuring_process(runtime_name):
-    if "int8" not in RUNTIMES[runtime_name].precisions["cpu"]:
-        pytest.skip(f"{runtime_name} computes in floats here")
-    device = Device(runtime=runtime_name, precision="int8")
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_run_in_the_measuring_process(name):
+    if reason := missing(name):
+        pytest.skip(reason)
+    device = Device(runtime=name, precision="int8")
     [result] = measure([LayerModel.of(ARCH, SHAPE, 5, "tiny")], device, BRIEF)
     assert 1e-6 < result.numerics_error < 0.01
     assert result.conditions.device.endswith(",precision=int8")
