@@ -8,7 +8,8 @@ from typing import Protocol
 
 from hardware.kernel_arrays import Vector
 from hardware.kernels import Kernel, kernels_of
-from hardware.lookup import Estimate, head_layers
+from hardware.lookup import Estimate
+from hardware.pieces import head_layers
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import CACHE_SIZE, SubLayer, block_output, expand_sub_layer, sub_layers
 from search_spaces.layers import Shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -48,6 +48,7 @@ class Calibration:
         upper_factor: the measured latency is at most this times the prediction, at ``confidence``.
         confidence: of the upper bound, in 0..1, for networks like those of the calibration.
         held_out: errors of this calibration.
+        residuals: logarithms of measured over predicted latency on networks that the prediction has not seen.
     """
 
     overhead_ms: float
@@ -57,6 +58,19 @@ class Calibration:
     upper_factor: float
     confidence: float
     held_out: HeldOut
+    residuals: tuple[float, ...] = ()
+
+    def at_confidence(self, confidence: float) -> Self:
+        """The same with the upper bound of another confidence, 0.5..0.99.
+
+        Raises: ValueError: the residuals were not kept, as in tables of earlier releases.
+        """
+        if confidence == self.confidence:
+            return self
+        if not self.residuals:
+            raise ValueError(f"latency table: made for confidence {self.confidence} and keeps no residuals for others")
+        upper_factor = math.exp(upper_bound(np.array(self.residuals), confidence))
+        return replace(self, upper_factor=upper_factor, confidence=confidence)
 
     def predict(self, blocks_ms: float, weights_mb: float) -> float:
         """Milliseconds per call of the whole network."""
@@ -70,7 +84,8 @@ class Calibration:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        return cls(**{**data, "held_out": HeldOut(**data["held_out"])})
+        residuals = tuple(data.get("residuals", ()))
+        return cls(**{**data, "held_out": HeldOut(**data["held_out"]), "residuals": residuals})
 
 
 UNCALIBRATED = Calibration(0.0, 1.0, 0.0, 0.0, math.inf, 1.0, HeldOut(0, math.nan, math.nan, math.nan))
@@ -90,14 +105,16 @@ def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidenc
     others = [np.delete(np.arange(len(rest_ms)), i) for i in range(len(rest_ms))]
     left_out_ms = np.array([_predict(summed[i], *_fit(summed[o], rest_ms[o])) for i, o in enumerate(others)])
     predicted_ms = np.maximum(left_out_ms, 1e-9) + overhead_ms
+    residuals = np.log(measured_ms / predicted_ms)
     return Calibration(
         overhead_ms=float(overhead_ms),
         factor=float(factor),
         per_megabyte_ms=float(per_megabyte_ms),
         cached_mb=cached_mb,
-        upper_factor=math.exp(upper_bound(np.log(measured_ms / predicted_ms), confidence)),
+        upper_factor=math.exp(upper_bound(residuals, confidence)),
         confidence=confidence,
         held_out=held_out(predicted_ms, measured_ms),
+        residuals=tuple(residuals.tolist()),
     )
 
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from hardware.conditions import Conditions
 from hardware.kernels import InvalidKernel, Kernel, check_kernel, kernels_of
-from search_spaces.arch import Architecture, InvalidArchitecture
+from hardware.pieces import piece_layers
+from search_spaces.arch import Architecture, Block, InvalidArchitecture
 from search_spaces.expand import expand
-from search_spaces.layers import Shape
+from search_spaces.layers import Layer, Shape
 
 SCHEMA_VERSION = 1
 FASTEST_MACS_PER_MS = 1e12  # beyond every accelerator sold
@@ -40,16 +41,55 @@ class KernelRow:
         kernel: what ran, its batch included.
         latency_ms: of one call, > 0.
         runs: how many measurements stand behind it; 0 where the source does not say.
+        footprint: scalars of all weights and maps of the network that it stood in; 0 where unknown.
     """
 
     kernel: Kernel
     latency_ms: float
     runs: int = 0
+    footprint: int = 0
 
     @property
-    def key(self) -> Kernel:
+    def key(self) -> tuple[Kernel, int]:
         """What two rows of one table must not share."""
-        return self.kernel
+        return self.kernel, self.footprint
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRow:
+    """Copies of a sub-layer, or a classifier, run alone, and their milliseconds per call.
+
+    Attributes:
+        block: the sub-layer's, of depth 1; None for pooling and classifier.
+        in_shape: (channels, height, width) of its input.
+        first: whether the sub-layer opens its block.
+        copies: how many stand in a row.
+        num_classes: of the classifier; None for a sub-layer.
+        latency_ms: of one call, > 0.
+        batch: images per call.
+    """
+
+    block: Block | None
+    in_shape: Shape
+    first: bool
+    copies: int
+    num_classes: int | None
+    latency_ms: float
+    batch: int = 1
+
+    @property
+    def key(self) -> tuple[Block | None, Shape, bool, int, int | None, int]:
+        """What two rows of one table must not share."""
+        return self.block, self.in_shape, self.first, self.copies, self.num_classes, self.batch
+
+    @property
+    def piece(self) -> tuple[Layer, ...]:
+        """The layers of one copy."""
+        return piece_layers(self.block, self.in_shape, self.first, self.num_classes)
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """What all copies consist of."""
+        return self.copies * kernels_of(self.piece, self.batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +123,7 @@ class NetworkRow:
         return kernels_of(expand(self.arch, self.input_shape, self.num_classes), self.batch)
 
 
-Row = KernelRow | NetworkRow
+Row = KernelRow | PieceRow | NetworkRow
 
 
 @dataclass(frozen=True)
@@ -95,7 +135,8 @@ class DeviceTable:
         device: how it is measured here, as ``str(Device)``; "" for a device that is not here.
         precision: "fp32", "fp16" or "int8".
         source: who measured: "measured here", or where the rows come from, with licence.
-        kernels, networks: the rows.
+        kernels, pieces, networks: the rows.
+        overhead_ms: of one call of an empty network; 0 where unknown.
         conditions: of the measurements; None for a device that is not here.
         notes: further facts of the source, and rows that could not be expressed.
     """
@@ -106,18 +147,21 @@ class DeviceTable:
     source: str = ""
     kernels: tuple[KernelRow, ...] = ()
     networks: tuple[NetworkRow, ...] = ()
+    pieces: tuple[PieceRow, ...] = ()
+    overhead_ms: float = 0.0
     conditions: Conditions | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def rows(self) -> Iterator[Row]:
-        """All rows, kernels first."""
+        """All rows: kernels, pieces, networks."""
         yield from self.kernels
+        yield from self.pieces
         yield from self.networks
 
     def check(self) -> Self:
         """Return the table, if its rows can be right.
 
-        Raises: InvalidTable: naming the row, from 1, kernels first.
+        Raises: InvalidTable: naming the row, from 1, in the order of ``rows``.
         """
         check_rows(tuple(self.rows()), f"device {self.name}")
         return self
@@ -142,6 +186,8 @@ class DeviceTable:
             self,
             kernels=tuple(kernels.values()),
             networks=tuple(networks.values()),
+            pieces=tuple({row.key: row for row in (*self.pieces, *other.pieces)}.values()),
+            overhead_ms=other.overhead_ms or self.overhead_ms,
             source=self.source if other.source in self.source else f"{self.source}; {other.source}",
             conditions=other.conditions or self.conditions,
             notes={**self.notes, **other.notes},
@@ -161,7 +207,9 @@ class DeviceTable:
             "source": self.source,
             "conditions": self.conditions.to_dict() if self.conditions else None,
             "notes": self.notes,
-            "kernels": [[*row.kernel, row.latency_ms, row.runs] for row in self.kernels],
+            "overhead_ms": self.overhead_ms,
+            "kernels": [[*row.kernel, row.latency_ms, row.runs, row.footprint] for row in self.kernels],
+            "pieces": [piece_to_dict(row) for row in self.pieces],
             "networks": [network_to_dict(row) for row in self.networks],
         }
 
@@ -183,6 +231,8 @@ class DeviceTable:
                 source=data["source"],
                 kernels=tuple(map(_kernel_row, data["kernels"])),
                 networks=tuple(map(network_from_dict, data["networks"])),
+                pieces=tuple(map(piece_from_dict, data["pieces"])),
+                overhead_ms=data["overhead_ms"],
                 conditions=Conditions.from_dict(data["conditions"]) if data["conditions"] else None,
                 notes=data["notes"],
             )
@@ -194,7 +244,10 @@ class DeviceTable:
 
     def __str__(self) -> str:
         where = self.device or "not here"
-        return f"{self.name} ({where}, {self.precision}): {len(self.kernels)} kernels, {len(self.networks)} networks"
+        return (
+            f"{self.name} ({where}, {self.precision}): {len(self.kernels)} kernels, {len(self.pieces)} pieces, "
+            f"{len(self.networks)} networks"
+        )
 
 
 def _identity(conditions: Conditions) -> dict[str, Any]:
@@ -203,9 +256,28 @@ def _identity(conditions: Conditions) -> dict[str, Any]:
 
 
 def _kernel_row(values: Sequence[Any]) -> KernelRow:
-    *kernel, latency_ms, runs = values
+    *kernel, latency_ms, runs, footprint = values
     kernel[1], kernel[2] = tuple(kernel[1]), tuple(kernel[2])
-    return KernelRow(Kernel(*kernel), latency_ms, runs)
+    return KernelRow(Kernel(*kernel), latency_ms, runs, footprint)
+
+
+def piece_to_dict(row: PieceRow) -> dict[str, Any]:
+    """JSON-ready form."""
+    return {
+        "block": None if row.block is None else row.block.to_dict(),
+        "in_shape": list(row.in_shape),
+        "first": row.first,
+        "copies": row.copies,
+        "num_classes": row.num_classes,
+        "latency_ms": row.latency_ms,
+        "batch": row.batch,
+    }
+
+
+def piece_from_dict(data: dict[str, Any]) -> PieceRow:
+    """Read what ``piece_to_dict`` wrote."""
+    block = None if data["block"] is None else Block.from_dict(data["block"])
+    return PieceRow(**{**data, "block": block, "in_shape": tuple(data["in_shape"])})
 
 
 def network_to_dict(row: NetworkRow) -> dict[str, Any]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp
-from typing import Any, Self
-
-import numpy as np
+from typing import Any, NamedTuple, Protocol, Self
 
 from hardware.calibration import Calibration
 from hardware.conditions import Conditions, Surroundings
 from hardware.device import Device
-from hardware.kriging import Kriging, Vector
-from hardware.roofline import DEMANDS, FEATURES, Work, work_of
+from hardware.kernel_model import KernelModel, footprint_of
+from hardware.pieces import Piece, head_layers
+from hardware.sub_layer_model import SubLayerModel
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import CACHE_SIZE, SubLayer, expand_sub_layer, sub_layers
-from search_spaces.layer_list import LayerList
-from search_spaces.layers import INPUT, Layer, Shape
+from search_spaces.layers import Shape
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _MEGABYTES = 4e-6  # of one float32 weight
 
 
@@ -46,41 +44,29 @@ class Estimate:
     upper_ms: float
 
 
-@dataclass(frozen=True, eq=False)
-class SubLayerModel:
-    """Milliseconds of a sub-layer: cost of its demands, times an interpolated correction.
+class PieceModel(Protocol):
+    """Milliseconds of pieces of networks: a ``SubLayerModel`` or a ``KernelModel``."""
 
-    Attributes:
-        costs: (len(DEMANDS),) milliseconds per unit of demand.
-        correction: of the logarithm of measured over cost, as a function of the sub-layer's features.
-    """
+    def cell(self, footprint: float) -> int:
+        """What a network's footprint, in scalars of weights and maps, changes: pieces of one cell are summed."""
+        ...
 
-    costs: Vector
-    correction: Kriging
-
-    def predict(self, work: Work) -> float:
-        """Milliseconds of this work inside a network."""
-        return self.cost(work) * exp(self.correction.predict(work.features))
-
-    def cost(self, work: Work) -> float:
-        """The parametric part alone, in milliseconds."""
-        return float(work.demands @ self.costs)
+    def pieces_ms(self, pieces: Sequence[Piece], cell: int) -> list[float]:
+        """Milliseconds of sub-layers or classifiers inside networks of that cell."""
+        ...
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        costs = dict(zip(DEMANDS, self.costs.tolist(), strict=True))
-        return {"costs": costs, "features": list(FEATURES), "correction": self.correction.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote."""
-        if set(data["costs"]) != set(DEMANDS) or data["features"] != list(FEATURES):
-            raise TableUnreadable("latency table: made with other features; renew it with netwright profile")
-        costs = np.array([data["costs"][name] for name in DEMANDS])
-        return cls(costs, Kriging.from_dict(data["correction"]))
+        ...
 
 
-_Part = tuple[float, float, Shape]  # milliseconds, megabytes of weights, output shape
+class _Facts(NamedTuple):
+    """What is kept of a block, or of the classifier, beside its milliseconds."""
+
+    parts: tuple[tuple[SubLayer | Shape, int], ...]  # a shape stands for the classifier on it; and how many times
+    weights_mb: float
+    footprint: int
+    shape: Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +78,7 @@ class LatencyTable:
         device: what was measured.
         input_shape: (channels, height, width) of one image.
         num_classes: outputs of the classifier.
-        sub_layers: the model of sub-layers.
+        pieces: the model of sub-layers or kernels.
         calibration: from their sum to whole networks, with the upper bound and the held-out errors.
         conditions: of the measurements.
         measured: (predicted ms, measured ms) of the calibration networks.
@@ -104,15 +90,15 @@ class LatencyTable:
     device: Device
     input_shape: Shape
     num_classes: int
-    sub_layers: SubLayerModel
+    pieces: PieceModel
     calibration: Calibration
     conditions: Conditions
     measured: tuple[tuple[float, float], ...] = ()
     space_spec: str = ""
     space_digest: str = ""
-    _blocks: dict[tuple[Block, Shape], _Part] = field(default_factory=dict, init=False, repr=False)
-    _sub_layers: dict[SubLayer, _Part] = field(default_factory=dict, init=False, repr=False)
-    _heads: dict[Shape, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
+    _facts: dict[tuple[Block | None, Shape], _Facts] = field(default_factory=dict, init=False, repr=False)
+    _pieces: dict[SubLayer | Shape, Piece] = field(default_factory=dict, init=False, repr=False)
+    _ms: dict[tuple[SubLayer | Shape, int], float] = field(default_factory=dict, init=False, repr=False)
 
     def estimate(self, arch: Architecture) -> Estimate:
         """Latency of one call with the device's batch.
@@ -124,56 +110,57 @@ class LatencyTable:
 
     def summed(self, arch: Architecture) -> tuple[float, float]:
         """Milliseconds of blocks and classifier before calibration, and megabytes of weights."""
-        total_ms = weights_mb = 0.0
-        shape = self.input_shape
-        cache = self._blocks
-        for block in arch.blocks:
-            key = (block, shape)
-            part = cache.get(key)
-            if part is None:
-                part = self._add_block(block, shape)
-            total_ms += part[0]
-            weights_mb += part[1]
-            shape = part[2]
-        head = self._heads.get(shape) or self._add_head(shape)
-        return total_ms + head[0], weights_mb + head[1]
+        facts = self._facts_of(arch)
+        return sum(self._blocks_ms(facts)), sum(fact.weights_mb for fact in facts)
 
     def blocks_ms(self, arch: Architecture) -> tuple[float, ...]:
         """Share of each block in ``mean_ms``; the rest is classifier and call overhead. For drawing a waterfall."""
-        parts, shape = [], self.input_shape
-        for block in arch.blocks:
-            parts.append(self._blocks.get((block, shape)) or self._add_block(block, shape))
-            shape = parts[-1][2]
-        weights_mb = self.summed(arch)[1]
+        facts = self._facts_of(arch)
+        weights_mb = sum(fact.weights_mb for fact in facts)
         uncached = max(0.0, 1 - self.calibration.cached_mb / weights_mb)
         per_mb = self.calibration.per_megabyte_ms * uncached
-        return tuple(self.calibration.factor * part_ms + per_mb * part_mb for part_ms, part_mb, _ in parts)
+        shares = zip(self._blocks_ms(facts), facts[:-1], strict=False)
+        return tuple(self.calibration.factor * ms + per_mb * fact.weights_mb for ms, fact in shares)
 
-    def _add_block(self, block: Block, in_shape: Shape) -> _Part:
-        total_ms = weights_mb = 0.0
-        out_shape = in_shape
-        for sub, times in sub_layers(block, in_shape):
-            part = self._sub_layers.get(sub) or self._add_sub_layer(sub)
-            total_ms += times * part[0]
-            weights_mb += times * part[1]
-            out_shape = part[2]
-        if len(self._blocks) >= CACHE_SIZE:
-            self._blocks.clear()
-            self._sub_layers.clear()
-        self._blocks[block, in_shape] = total_ms, weights_mb, out_shape
-        return total_ms, weights_mb, out_shape
+    def _facts_of(self, arch: Architecture) -> list[_Facts]:
+        """Of every block, and of the classifier at the end."""
+        known = self._facts
+        if len(known) >= CACHE_SIZE:
+            known.clear()
+            self._pieces.clear()
+            self._ms.clear()
+        found, shape = [], self.input_shape
+        for block in (*arch.blocks, None):
+            facts = known.get((block, shape))
+            if facts is None:
+                facts = known[block, shape] = self._new_facts(block, shape)
+            found.append(facts)
+            shape = facts.shape
+        return found
 
-    def _add_sub_layer(self, sub: SubLayer) -> _Part:
-        layers = expand_sub_layer(sub)
-        work = work_of(layers)
-        part = self.sub_layers.predict(work), _MEGABYTES * work.weights, layers[-1].shape
-        self._sub_layers[sub] = part
-        return part
+    def _new_facts(self, block: Block | None, in_shape: Shape) -> _Facts:
+        parts = ((in_shape, 1),) if block is None else sub_layers(block, in_shape)
+        weights = footprint = 0.0
+        for part, times in parts:
+            piece = self._pieces.get(part) or self._new_piece(part)
+            weights += times * piece.work.weights
+            footprint += times * footprint_of(piece.kernels)
+        return _Facts(parts, _MEGABYTES * weights, int(footprint), piece.shape)
 
-    def _add_head(self, shape: Shape) -> tuple[float, float]:
-        work = work_of(head_layers(shape, self.num_classes))
-        self._heads[shape] = self.sub_layers.cost(work), _MEGABYTES * work.weights
-        return self._heads[shape]
+    def _new_piece(self, part: SubLayer | Shape) -> Piece:
+        layers = expand_sub_layer(part) if isinstance(part, SubLayer) else head_layers(part, self.num_classes)
+        self._pieces[part] = piece = Piece.of(layers, self.device.batch)
+        return piece
+
+    def _blocks_ms(self, facts: Sequence[_Facts]) -> list[float]:
+        """Milliseconds of each block and of the classifier before calibration."""
+        cell = self.pieces.cell(sum(fact.footprint for fact in facts))
+        known = self._ms
+        new = list(dict.fromkeys(part for fact in facts for part, _ in fact.parts if (part, cell) not in known))
+        if new:
+            found_ms = self.pieces.pieces_ms([self._pieces[part] for part in new], cell)
+            known.update(zip(((part, cell) for part in new), found_ms, strict=True))
+        return [sum(times * known[part, cell] for part, times in fact.parts) for fact in facts]
 
     def check_conditions(
         self, space: str, device: Device, input_shape: Shape, *, space_digest: str = "", spec: str = ""
@@ -201,7 +188,7 @@ class LatencyTable:
     @property
     def digest(self) -> str:
         """Content address of everything that the table says: 20 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()[:20]
+        return _digest_of(self._content())
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -212,7 +199,7 @@ class LatencyTable:
             "device": self.device.to_dict(),
             "input_shape": list(self.input_shape),
             "num_classes": self.num_classes,
-            "sub_layers": self.sub_layers.to_dict(),
+            "pieces": {_PIECES_NAMES[type(self.pieces)]: self.pieces.to_dict()},
             "calibration": self.calibration.to_dict(),
             "conditions": {**self.conditions.to_dict(), "input_shape": list(self.input_shape)},
             "measured": [list(pair) for pair in self.measured],
@@ -227,9 +214,9 @@ class LatencyTable:
         """Read what ``to_json`` wrote. Raises TableUnreadable."""
         try:
             data = json.loads(text)
-            if data["version"] != SCHEMA_VERSION:
+            if data["version"] not in (2, SCHEMA_VERSION):
                 raise TableUnreadable(
-                    f"latency table: schema version {data['version']!r}, this release reads {SCHEMA_VERSION}"
+                    f"latency table: schema version {data['version']!r}, this release reads 2 and {SCHEMA_VERSION}"
                 )
             table = cls(
                 space=data["space"],
@@ -238,15 +225,17 @@ class LatencyTable:
                 device=Device.from_dict(data["device"]),
                 input_shape=tuple(data["input_shape"]),
                 num_classes=data["num_classes"],
-                sub_layers=SubLayerModel.from_dict(data["sub_layers"]),
+                pieces=_read_pieces(data),
                 calibration=Calibration.from_dict(data["calibration"]),
                 conditions=Conditions.from_dict(data["conditions"]),
                 measured=tuple((predicted, measured) for predicted, measured in data["measured"]),
             )
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            if _digest_of({key: value for key, value in data.items() if key != "digest"}) != data.get("digest"):
+                raise TableUnreadable("latency table: its digest does not fit its content; it was cut or altered")
+        except TableUnreadable:
+            raise
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise TableUnreadable(f"latency table: cannot be read ({type(error).__name__}: {error})") from None
-        if table.digest != data.get("digest"):
-            raise TableUnreadable("latency table: its digest does not fit its content; it was cut or altered")
         return table
 
     def __str__(self) -> str:
@@ -260,11 +249,20 @@ class LatencyTable:
         )
 
 
-def head_layers(shape: Shape, num_classes: int) -> tuple[Layer, ...]:
-    """Global pooling and classifier on a map of this shape."""
-    head = LayerList(shape)
-    head.linear(head.global_pool(INPUT, "head.pool"), "head.fc", num_classes)
-    return tuple(head.layers)
+def _digest_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+_PIECES: dict[str, type[SubLayerModel] | type[KernelModel]] = {"sub_layers": SubLayerModel, "kernels": KernelModel}
+_PIECES_NAMES: dict[type, str] = {cls: name for name, cls in _PIECES.items()}
+
+
+def _read_pieces(data: dict[str, Any]) -> PieceModel:
+    """The model of pieces; tables of schema version 2 have one of sub-layers."""
+    if data["version"] == 2:
+        return SubLayerModel.from_dict(data["sub_layers"])
+    [(name, content)] = data["pieces"].items()
+    return _PIECES[name].from_dict(content)
 
 
 def profile_command(space: str, device: Device, input_shape: Shape) -> str:

@@ -1,7 +1,7 @@
 """The process that runs the networks: one per device, so that thread pools and settings stay its own.
 
 It reads one JSON object a line from standard input and answers with one a line: "load" a model, run a
-"burst". It ends when its input does, so nothing outlives the process that asked.
+"burst", tell the "profile". It ends when its input does, so nothing outlives the process that asked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 import onnx
@@ -24,7 +24,16 @@ from hardware.device import COMMAND, Device
 from hardware.models import LayerModel, Model, OnnxFile, model_from_dict
 from hardware.numerics import check_numerics
 from hardware.priority import Priority
-from hardware.runtimes.contract import NumericsMismatch, Runnable, RuntimeRefused, SelfTimed, Source, import_runtime
+from hardware.runtimes.contract import (
+    NumericsMismatch,
+    ProfiledRunnable,
+    Runnable,
+    RuntimeRefused,
+    SelfTimed,
+    Source,
+    import_profiler,
+    import_runtime,
+)
 from search_spaces.layers import Shape
 from search_spaces.onnx_graph import WeightsMismatch, onnx_model
 from search_spaces.random_weights import random_weights
@@ -49,10 +58,11 @@ class Worker:
         mode = "command" if self.device.runtime == COMMAND else self.priority.mode
         return {"mode": mode, "runtime_version": self.runtime.version()}
 
-    def load(self, model: dict[str, Any]) -> dict[str, Any]:
-        """Load one network and pass it through the numerics gate, if it runs where its output can be seen."""
+    def load(self, model: dict[str, Any], profiled: bool = False) -> dict[str, Any]:
+        """Load one network, perhaps to be profiled, and pass it through the numerics gate if its output can be seen."""
         source, working_set = read_source(model_from_dict(model), self.device)
-        runnable = self.runtime.load(source, self.device)
+        load = import_profiler(self.device.runtime) if profiled else self.runtime.load
+        runnable = load(source, self.device)
         error = None if isinstance(runnable, SelfTimed) else check_numerics(runnable, source, self.device)
         self.loaded.append(runnable)
         return {"input_shape": source.input_shape, "working_set_bytes": working_set, "numerics_error": error}
@@ -77,6 +87,10 @@ class Worker:
                 times_ns.append(after - before)
                 before = after
         return {"times_ms": [t / 1e6 for t in times_ns]}
+
+    def profile(self, at: int) -> dict[str, Any]:
+        """End the profile of a network that was loaded for it, and return it."""
+        return cast("ProfiledRunnable", self.loaded[at]).finish().to_dict()
 
 
 def read_source(model: Model, device: Device) -> tuple[Source, float]:
@@ -148,6 +162,8 @@ def serve(commands: TextIO, answers: TextIO) -> None:
                 answer = worker.hello()
             elif do == "load":
                 answer = worker.load(**command)
+            elif do == "profile":
+                answer = worker.profile(**command)
             else:
                 answer = worker.burst(**command)
         except (RuntimeRefused, NumericsMismatch) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
-from search_spaces.layers import Layer, Shape
+from search_spaces.layers import INPUT, RELU, Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class LayerModel:
 
 
 Model = OnnxFile | LayerModel
+EMPTY = LayerModel("empty network", (Layer("relu", RELU, (INPUT,), (8, 1, 1), (8, 1, 1)),), (8, 1, 1))
 
 
 def model_to_dict(model: Model) -> dict[str, Any]:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+from typing import Self
 
 import numpy as np
 
+from hardware.device_table import PieceRow
 from hardware.kriging import Matrix, Vector, fit_kriging
-from hardware.lookup import SubLayerModel, head_layers
-from hardware.measure import LayerModel, Measurement
+from hardware.models import LayerModel
+from hardware.pieces import in_a_row
 from hardware.roofline import Work, edge_demand, fit_costs, work_of
+from hardware.sub_layer_model import SubLayerModel
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import SubLayer, block_inputs, expand_sub_layer, sub_layers
-from search_spaces.layers import CONV, INPUT, RELU, Layer, Shape
+from search_spaces.layers import CONV, Layer, Shape
 
 COPIES = 3  # of a sub-layer that fits behind itself: nearer to its life inside a network
 HEADS = 5
 LARGEST_SHARE = 1 / 60  # of the time for one sub-layer: giants teach nothing about networks that anyone wants
 LARGE_MS = 200.0
 LEAST_SUB_LAYERS, MOST_SUB_LAYERS = 20, 180
-EMPTY = LayerModel("empty network", (Layer("relu", RELU, (INPUT,), (8, 1, 1), (8, 1, 1)),), (8, 1, 1))
 
 _BURSTS, _BURST_MS = 6, 8.0  # to plan with, like the next three
 _MACS_PER_MS = 12e6
@@ -36,18 +39,31 @@ class Probe:
 
     Attributes:
         model: what to measure.
-        piece: the layers of one copy; a sub-layer or a classifier.
-        copies: how many stand in a row.
+        row: what it is in a device table, not yet measured.
     """
 
     model: LayerModel
-    piece: tuple[Layer, ...]
-    copies: int
+    row: PieceRow
+
+    @classmethod
+    def of(cls, row: PieceRow, name: str) -> Self:
+        """The network of a row."""
+        return cls(LayerModel(name, in_a_row(row.piece, row.copies), row.in_shape), row)
+
+    @cached_property
+    def piece(self) -> tuple[Layer, ...]:
+        """The layers of one copy."""
+        return self.row.piece
 
     @cached_property
     def work(self) -> Work:
         """Of one copy."""
         return work_of(self.piece)
+
+    @property
+    def copies(self) -> int:
+        """How many stand in a row."""
+        return self.row.copies
 
     @property
     def demand(self) -> Vector:
@@ -61,6 +77,7 @@ def choose_probes(
     num_classes: int,
     budget_ms: float,
     rng: np.random.Generator,
+    batch: int = 1,
 ) -> list[Probe]:
     """Sub-layers of these networks, far apart or frequent, and a few classifiers, as many as the time allows.
 
@@ -70,6 +87,7 @@ def choose_probes(
         num_classes: of the classifiers.
         budget_ms: estimated time for loading and timing all of them.
         rng: of the choice.
+        batch: images per call.
     """
     seen = Counter[SubLayer]()
     shapes: set[Shape] = set()
@@ -85,7 +103,7 @@ def choose_probes(
     probes: list[Probe] = []
     most_ms = max(LARGEST_SHARE * budget_ms, LARGE_MS)
     for at in order:
-        probe = _sub_layer_probe(subs[at], len(probes))
+        probe = _sub_layer_probe(subs[at], len(probes), batch)
         cost_ms = planned_ms(probe.model.layers)
         if cost_ms > most_ms:
             continue
@@ -93,7 +111,8 @@ def choose_probes(
         if len(probes) >= LEAST_SUB_LAYERS and (budget_ms < 0 or len(probes) >= MOST_SUB_LAYERS):
             break
         probes.append(probe)
-    return probes + [_head_probe(shape, num_classes) for shape in sorted(shapes)[:: max(1, len(shapes) // HEADS)]]
+    some = sorted(shapes)[:: max(1, len(shapes) // HEADS)]
+    return probes + [_head_probe(shape, num_classes, batch) for shape in some]
 
 
 def _last_shape(block: Block, in_shape: Shape) -> Shape:
@@ -129,40 +148,32 @@ def _interleave(first: Sequence[int], second: Sequence[int]) -> list[int]:
     return [at for at in dict.fromkeys(at for turn in turns for at in turn) if at is not None]
 
 
-def _sub_layer_probe(sub: SubLayer, number: int) -> Probe:
-    piece = expand_sub_layer(sub)
-    copies = 1 if sub.first or piece[-1].shape != sub.in_shape else COPIES
-    return _probe(f"probe {number} ({sub.block.kind})", piece, copies)
+def _sub_layer_probe(sub: SubLayer, number: int, batch: int) -> Probe:
+    copies = 1 if sub.first or expand_sub_layer(sub)[-1].shape != sub.in_shape else COPIES
+    row = PieceRow(sub.block, sub.in_shape, sub.first, copies, None, math.nan, batch)
+    return Probe.of(row, f"probe {number} ({sub.block.kind})")
 
 
-def _head_probe(shape: Shape, num_classes: int) -> Probe:
-    return _probe(f"classifier on {shape[0]} channels", head_layers(shape, num_classes), 1)
+def _head_probe(shape: Shape, num_classes: int, batch: int) -> Probe:
+    row = PieceRow(None, shape, True, 1, num_classes, math.nan, batch)
+    return Probe.of(row, f"classifier on {shape[0]} channels")
 
 
-def _probe(name: str, piece: tuple[Layer, ...], copies: int) -> Probe:
-    layers = tuple(
-        layer._replace(name=f"copy{copy}.{layer.name}", inputs=tuple(copy * len(piece) + at for at in layer.inputs))
-        for copy in range(copies)
-        for layer in piece
-    )
-    return Probe(LayerModel(name, layers, piece[0].in_shape), piece, copies)
-
-
-def fit_sub_layers(timed: Sequence[tuple[Probe, Measurement]], overhead_ms: float, seed: int) -> SubLayerModel:
-    """Costs of demands from all probes, then the correction between sub-layers by Kriging.
+def fit_sub_layers(rows: Sequence[PieceRow], overhead_ms: float, seed: int) -> SubLayerModel:
+    """Costs of demands from all pieces, then the correction between sub-layers by Kriging.
 
     Args:
-        timed: probes and their latencies.
+        rows: measured pieces.
         overhead_ms: of one call of an empty network.
         seed: of the fit.
     """
-    probes = [probe for probe, _ in timed]
-    whole_ms = np.array([measurement.latency_ms for _, measurement in timed])
+    probes = [Probe.of(row, "") for row in rows]
+    whole_ms = np.array([row.latency_ms for row in rows])
     latency_ms = np.maximum(whole_ms - overhead_ms, 0.05 * whole_ms)
-    rows = np.array([probe.demand for probe in probes])
-    costs = fit_costs(rows, latency_ms)
+    asked = np.array([probe.demand for probe in probes])
+    costs = fit_costs(asked, latency_ms)
     inside = np.array([probe.copies * probe.work.demands for probe in probes])
-    edges_ms = (rows - inside) @ costs
+    edges_ms = (asked - inside) @ costs
     part_ms = np.maximum(latency_ms - edges_ms, 0.2 * latency_ms)
     cost_ms = inside @ costs
     use = np.array([any(layer.op == CONV for layer in probe.piece) for probe in probes]) & (cost_ms > 0)

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import platformdirs
-
 from hardware.device import FP32, Device
+from hardware.device_store import cache_root, write_whole
 from hardware.lookup import LatencyTable, TableUnreadable, profile_command
 from hardware.spaces import Space, space_digest, space_name
 from search_spaces import SPACES
 from search_spaces.layers import Shape
 
-CACHE_VARIABLE = "NETWRIGHT_CACHE"
-
 
 def cache_dir() -> Path:
     """The folder of tables: under $NETWRIGHT_CACHE, or the user's cache folder."""
-    root = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("netwright")
-    return Path(root) / "latency"
+    return cache_root() / "latency"
 
 
 def table_path(space: str, device: Device, input_shape: Shape) -> Path:
@@ -39,15 +33,7 @@ def table_path(space: str, device: Device, input_shape: Shape) -> Path:
 def save_table(table: LatencyTable, path: Path | None = None) -> Path:
     """Write a table, by default where ``find_table`` looks; a crash leaves the old file or the new one."""
     path = path or table_path(table.space, table.device, table.input_shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(table.to_json())
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_whole(path, table.to_json())
     return path
 
 

@@ -13,9 +13,10 @@ from hardware.calibration import UNCALIBRATED, HeldOut
 from hardware.conditions import Conditions
 from hardware.device import Device
 from hardware.kriging import Kriging
-from hardware.lookup import LatencyTable, SubLayerModel
+from hardware.lookup import LatencyTable
 from hardware.measure import Measurement
 from hardware.roofline import DEMANDS, FEATURES
+from hardware.sub_layer_model import SubLayerModel
 from nas.algorithms.evolution import Evolution
 from nas.config import Config
 from nas.gates import Gates

@@ -140,3 +140,7 @@ def runtime_version(name: str) -> str:
         except PackageNotFoundError:
             continue
     return ""
+
+
+# Runtimes that tell how long each layer takes inside a network: ``load`` gives a ``contract.ProfiledRunnable``.
+PROFILERS: dict[str, str] = {"onnxruntime": "hardware.runtimes.onnxruntime_profile"}

@@ -6,16 +6,16 @@ A runtime module has ``version() -> str`` and ``load(source, device) -> Runnable
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.device import Device
-from hardware.runtimes import RUNTIMES, missing
+from hardware.runtimes import PROFILERS, RUNTIMES, missing
 from search_spaces.layers import Layer, Shape
 
 Images = NDArray[np.float32]
@@ -69,6 +69,33 @@ class SelfTimed(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Times inside one network, the profiler's own cost included.
+
+    Attributes:
+        layers_ms: milliseconds by layer name; layers that others absorbed are absent.
+        nodes: how many operations of the runtime ran for each of them.
+        runs: how many runs the means are over.
+    """
+
+    layers_ms: dict[str, float]
+    nodes: dict[str, int]
+    runs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"layers_ms": self.layers_ms, "nodes": self.nodes, "runs": self.runs}
+
+
+class ProfiledRunnable(Runnable, Protocol):
+    """A loaded network that notes its times with every run."""
+
+    def finish(self) -> Profile:
+        """The times, once; the network cannot run any more."""
+        ...
+
+
 class Runtime(Protocol):
     """What a runtime module offers."""
 
@@ -98,3 +125,11 @@ def import_runtime(name: str) -> Runtime:
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise RuntimeRefused(f"runtime {name} is installed, but does not load: {lines[0]}") from None
+
+
+def import_profiler(name: str) -> Callable[[Source, Device], ProfiledRunnable]:
+    """What loads a network with its times noted. Raises RuntimeRefused: the runtime tells none."""
+    if name not in PROFILERS:
+        raise RuntimeRefused(f"runtime {name}: tells no times inside a network; {', '.join(PROFILERS)} does")
+    load: Callable[[Source, Device], ProfiledRunnable] = importlib.import_module(PROFILERS[name]).load
+    return load

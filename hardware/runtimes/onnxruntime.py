@@ -17,13 +17,17 @@ def version() -> str:
     return str(onnxruntime.__version__)
 
 
-def load(source: Source, device: Device, *, optimise: bool = True) -> OnnxSession:
+def load(
+    source: Source, device: Device, *, optimise: bool = True, profile_prefix: str = "", optimised_path: str = ""
+) -> OnnxSession:
     """A session with all graph optimisations and no spinning threads.
 
     Args:
         source: any ONNX model with one float32 image input.
         device: its threads, batch and precision.
         optimise: False runs the graph node by node as written, the reference for the numerics gate.
+        profile_prefix: path before the name of the profile's file; "" profiles nothing.
+        optimised_path: where to write the optimised graph; "" writes none.
     Raises: RuntimeRefused: not a readable model, made for another batch or image size, or no CUDA here.
     """
     options = onnxruntime.SessionOptions()
@@ -34,6 +38,11 @@ def load(source: Source, device: Device, *, optimise: bool = True) -> OnnxSessio
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     model = model_in_precision(source, device)
+    if profile_prefix:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_prefix
+    if optimised_path:
+        options.optimized_model_filepath = optimised_path
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[_provider(source, device)])
     except _LOAD_ERRORS as error:
@@ -83,6 +92,10 @@ class OnnxSession:
         """The first output for these images."""
         output: Images = self._session.run(self._outputs, {self._input: images})[0]
         return output
+
+    def end_profiling(self) -> str:
+        """Path of the profile's file; only of a session that was loaded with a prefix."""
+        return str(self._session.end_profiling())
 
 
 class CudaSession(OnnxSession):

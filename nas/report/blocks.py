@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hardware.counts import peak_memory_bytes
-from hardware.lookup import LatencyTable, head_layers
+from hardware.lookup import LatencyTable
+from hardware.pieces import head_layers
 from search_spaces.arch import Architecture, Block
 from search_spaces.expand import block_inputs, expand_block
 from search_spaces.layers import Layer, Shape

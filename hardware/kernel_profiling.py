@@ -1,0 +1,115 @@
+"""Kernels of a space, measured inside its networks: which networks, in which order, until time or error say stop."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hardware.counts import count
+from hardware.device import Device
+from hardware.device_table import DeviceTable, KernelRow, NetworkRow
+from hardware.kernel_features import demands
+from hardware.kernel_model import footprint_of
+from hardware.kernel_times import NetworkTimes, time_kernels
+from hardware.kernels import Kernel, kernels_of
+from hardware.kriging import Vector
+from hardware.measure import Progress
+from hardware.models import LayerModel
+from hardware.probes import farthest_first
+from hardware.protocol import MeasureProtocol
+from search_spaces.arch import Architecture
+from search_spaces.expand import expand
+from search_spaces.layers import Shape
+
+CHUNK = 24  # networks that are timed together; the table is kept after each chunk
+PROTOCOL = MeasureProtocol(burst_ms=8.0, min_bursts=8, min_span_s=8.0, max_s=30.0, max_bursts=12)
+CHUNK_S = 18.0  # about how long one takes
+CANDIDATES = 8  # networks to choose from, for each that is measured
+HEAVIEST_MS = 60.0  # planned milliseconds of a call: giants teach nothing about networks that anyone wants
+_MACS_PER_MS = 2e7
+
+Keep = Callable[[DeviceTable], None]
+
+
+def measure_kernels(  # noqa: PLR0913 - the facts of a table, and how long to take
+    table: DeviceTable,
+    archs: Sequence[Architecture],
+    device: Device,
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    left_s: Callable[[], float],
+    progress: Progress,
+    keep: Keep,
+    done: Callable[[DeviceTable], bool] = lambda table: False,
+) -> DeviceTable:
+    """Measure networks in chunks and return the table with their rows; what was measured before is not repeated.
+
+    Args:
+        table: of the device so far.
+        archs: to choose from, in no order: those farthest from all measured ones come first.
+        device: runtime, threads and batch.
+        input_shape: (channels, height, width) of one image.
+        num_classes: outputs of the classifier.
+        left_s: seconds that are left; at least one chunk is measured if none is there.
+        progress: told what is going on, and the share done of the chunk.
+        keep: called with the table after every chunk.
+        done: whether the table is good enough to stop before the time.
+    Raises: like ``time_kernels``.
+    """
+    known = {row.arch for row in table.networks if row.input_shape == input_shape and row.batch == device.batch}
+    first = not known
+    for chunk in _chunks([arch for arch in archs if arch not in known], input_shape, num_classes):
+        if not first and (left_s() < CHUNK_S or done(table)):
+            break
+        first = False
+        models = [LayerModel.of(arch, input_shape, num_classes) for arch in chunk]
+        campaign = time_kernels(models, device, PROTOCOL, progress)
+        by_name = {model.name: arch for model, arch in zip(models, chunk, strict=True)}
+        found = replace(
+            table,
+            kernels=tuple(row for times in campaign.networks for row in kernel_rows(times)),
+            networks=tuple(
+                _network_row(by_name[times.model.name], times, num_classes, device.batch) for times in campaign.networks
+            ),
+            pieces=(),
+            overhead_ms=campaign.overhead_ms,
+            conditions=campaign.conditions,
+        )
+        table = table.merged(found)
+        keep(table)
+    return table
+
+
+def _chunks(archs: Sequence[Architecture], input_shape: Shape, num_classes: int) -> Iterator[list[Architecture]]:
+    """The most informative networks first; those that take too long are left out."""
+    light = [a for a in archs if count(a, input_shape, num_classes).macs / _MACS_PER_MS <= HEAVIEST_MS]
+    if not light:
+        return
+    summaries = np.array([_summary(kernels_of(expand(arch, input_shape, num_classes))) for arch in light])
+    order = farthest_first(summaries, len(light))
+    for start in range(0, len(order), CHUNK):
+        yield [light[i] for i in order[start : start + CHUNK]]
+
+
+def _summary(kernels: Sequence[Kernel]) -> Vector:
+    """What a network asks of a device by kind of kernel, and its footprint, as logarithms."""
+    asked = demands(kernels).sum(axis=0)
+    return np.asarray(np.log1p(np.array([*(1e3 * asked), footprint_of(kernels)])))
+
+
+def kernel_rows(times: NetworkTimes) -> list[KernelRow]:
+    """One row for each distinct kernel of a timed network: the mean of its copies."""
+    found: dict[Kernel, list[float]] = defaultdict(list)
+    for kernel, ms in zip(times.kernels, times.kernels_ms, strict=True):
+        found[kernel].append(ms)
+    footprint = footprint_of(times.kernels)
+    return [KernelRow(kernel, float(np.mean(ms)), len(ms), footprint) for kernel, ms in found.items()]
+
+
+def _network_row(arch: Architecture, times: NetworkTimes, num_classes: int, batch: int) -> NetworkRow:
+    bursts_ms = sorted(times.bursts_ms)
+    return NetworkRow(arch, times.model.input_shape, num_classes, times.latency_ms, bursts_ms[0], bursts_ms[-1], batch)
