@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from hardware.lookup import head_layers
+from hardware.pieces import head_layers
 from nas.train.evaluate import Normaliser, to_tensors
 from nas.train.images import Dataset
 from search_spaces.arch import Architecture, Block
