@@ -19,6 +19,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "profile": ("nas.cli.profile", "Build the latency table of a space on this device."),
     "runtimes": ("nas.cli.runtimes", "What can run a network here, and how to get what is not installed."),
     "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
+    "lint": ("nas.cli.lint", "What in a network is slow on a device for no good reason, and what each fix gains."),
     "rules": ("nas.cli.rules", "Which kind of block each stage should use on a GPU, with the evidence."),
     "rank": ("nas.cli.rules", "How much of its rank every trained convolution uses."),
     "search": ("nas.cli.search", "Search, train, export and verify a network under a budget."),
