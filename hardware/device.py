@@ -12,6 +12,8 @@ from hardware.runtimes import RUNTIMES
 NAMES = ("cpu", "cuda", "gpu")
 FP32 = "fp32"
 COMMAND = "command"
+ONNX_PLACE = "{model}"
+MODEL_PLACES = (ONNX_PLACE, "{tflite}", "{param}")  # what a command of the user's may ask for
 _GRAMMAR = 'RUNTIME[:key=value,...], for example "onnxruntime:threads=2,batch=4" or "torch"'
 _KEYS = ("name", "threads", "batch", "precision")
 _OWN_COMMAND = re.compile(r"(?:^|,)\s*run\s*=\s*")
@@ -51,7 +53,8 @@ class Device:
                 raise InvalidDevice(f"device: {field}={value!r}, expected a whole number of at least 1")
         if self.batch > 1 and not RUNTIMES[self.runtime].batches:
             raise InvalidDevice(f"device: {self.runtime} runs one image a call, batch={self.batch}; expected batch=1")
-        if (self.runtime == COMMAND) != bool(self.run) or (self.run and "{model}" not in self.run):
+        names_model = any(place in self.run for place in MODEL_PLACES)
+        if (self.runtime == COMMAND) != bool(self.run) or (self.run and not names_model):
             expected = "command:run=COMMAND {model}, which prints milliseconds"
             raise InvalidDevice(f"device: run={self.run!r} with runtime {self.runtime}; expected {expected}")
 
@@ -69,6 +72,11 @@ class Device:
                 f"device: precision={self.precision!r}, {self.runtime} on {self.name} offers "
                 f"{', '.join(offered[self.name])}"
             )
+
+    @property
+    def reads_onnx(self) -> bool:
+        """Whether it runs ONNX files; else it takes layers and weights."""
+        return RUNTIMES[self.runtime].reads_onnx and (not self.run or ONNX_PLACE in self.run)
 
     def __str__(self) -> str:
         text = f"{self.runtime}:name={self.name},threads={self.threads},batch={self.batch}"

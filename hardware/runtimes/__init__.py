@@ -89,6 +89,21 @@ RUNTIMES: dict[str, RuntimeRow] = {
         reads_onnx=False,
         load_s=_COMPILING_S,
     ),
+    "executorch": RuntimeRow(
+        "hardware.runtimes.executorch",
+        _FLOAT,
+        {"executorch": "executorch"},
+        extra="executorch",
+        reads_onnx=False,
+        load_s=_COMPILING_S,
+    ),
+    "tensorrt": RuntimeRow(
+        "hardware.runtimes.tensorrt",
+        {"cuda": ("fp32", "fp16")},
+        {"tensorrt": "tensorrt", "tensorrt-cu12": "tensorrt", "tensorrt-cu13": "tensorrt"},
+        extra="tensorrt",
+        load_s=_COMPILING_S,
+    ),
     "command": RuntimeRow("hardware.runtimes.command", {"cpu": ("fp32", "fp16", "int8")}, {}),
 }
 

@@ -1,10 +1,10 @@
 """Any other device: netwright writes the model, the user's own benchmark command times it and prints milliseconds.
 
 ``command:run=python3 bench.py {model}``. The command runs in a shell, in the folder where netwright was started.
-Placeholders: {model} the path of the model, an ONNX file; {batch}, {threads}, {resolution} and {precision} of the
-device. The last number that the command prints on standard output is the latency of one call, in milliseconds
-unless ``us``, ``ns`` or ``s`` follows it. Every call of the command counts as one burst median of the timer's
-protocol. What the model computes there cannot be checked.
+Placeholders: {model} the path of an ONNX file, or {tflite} of a TFLite file, or {param} and {bin} of ncnn's two files;
+{batch}, {threads}, {resolution} and {precision} of the device. The last number that the command prints on standard
+output is the latency of one call, in milliseconds unless ``us``, ``ns`` or ``s`` follows it. Every call of the command
+counts as one burst median of the timer's protocol. What the model computes there cannot be checked.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import re
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from hardware.device import Device
+from hardware.device import FP32, Device
+from hardware.ncnn_graph import ncnn_model
 from hardware.runtimes.contract import RuntimeRefused, Source
 from hardware.runtimes.onnx_input import check_image_input
 from hardware.runtimes.onnx_precision import model_in_precision
 from hardware.target import USERS_NAMES
 
 LIMIT_S = 50.0  # for one call of the command; the timer counts a minute without an answer as hung
-_PLACEHOLDER = re.compile(r"\{(model|batch|threads|resolution|precision)\}")
+_PLACEHOLDER = re.compile(r"\{(model|tflite|param|bin|batch|threads|resolution|precision)\}")
 _UNITS_MS = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "ns": 1e-6, "s": 1e3}
 _NUMBER = re.compile(
     r"(?<![\w.])([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?))\s*(ms|us|µs|ns|s)?(?![\w])",
@@ -39,24 +42,76 @@ def version() -> str:
 
 
 def load(source: Source, device: Device) -> OwnCommand:
-    """The command with the model written where it finds it.
+    """The command with the model written where it finds it, in the formats that it names.
 
-    Raises: RuntimeRefused: the file is made for another size.
+    Raises: RuntimeRefused: the file is made for another size, or a format is asked for that cannot be written.
     """
-    check_image_input(source, device)
+    asked = set(_PLACEHOLDER.findall(device.run))
     folder = Path(tempfile.mkdtemp())
-    model = model_in_precision(source, device)
-    path = Path(model) if isinstance(model, str) else folder / "model.onnx"
-    if isinstance(model, bytes):
-        path.write_bytes(model)
     values = {
-        "model": shlex.quote(str(path)),
         "batch": str(device.batch),
         "threads": str(device.threads),
         "resolution": str(source.input_shape[1]),
         "precision": device.precision,
     }
+    for format_ in _FORMATS:
+        if asked & set(format_.places):
+            paths = format_.write(source, device, folder)
+            values |= {name: shlex.quote(str(path)) for name, path in zip(format_.places, paths, strict=True)}
     return OwnCommand(source.name, _PLACEHOLDER.sub(lambda found: values[found[1]], device.run))
+
+
+def _write_onnx(source: Source, device: Device, folder: Path) -> list[Path]:
+    check_image_input(source, device)
+    model = model_in_precision(source, device)
+    if isinstance(model, str):
+        return [Path(model)]
+    path = folder / "model.onnx"
+    path.write_bytes(model)
+    return [path]
+
+
+def _write_tflite(source: Source, device: Device, folder: Path) -> list[Path]:
+    _check_layers(source, device, "{tflite}")
+    if find_spec("tflite") is None or find_spec("flatbuffers") is None:
+        raise RuntimeRefused("device: {tflite} needs the packages of pip install 'netwright[litert]'")
+    from hardware.tflite_graph import tflite_model
+
+    path = folder / "model.tflite"
+    path.write_bytes(tflite_model(source.layers, source.weights or {}, source.input_shape, batch=device.batch))
+    return [path]
+
+
+def _write_ncnn(source: Source, device: Device, folder: Path) -> list[Path]:
+    _check_layers(source, device, "{param}")
+    if device.batch > 1:
+        raise RuntimeRefused(f"device: ncnn's files ({{param}}) hold one image a call, batch={device.batch}")
+    model = ncnn_model(source.layers, source.weights or {}, source.input_shape)
+    param, weights = folder / "model.param", folder / "model.bin"
+    param.write_text(model.param)
+    weights.write_bytes(model.weights)
+    return [param, weights]
+
+
+def _check_layers(source: Source, device: Device, place: str) -> None:
+    if not source.layers:
+        raise RuntimeRefused(f"{source.name}: {place} is written from an architecture, not from an ONNX file")
+    if device.precision != FP32:
+        raise RuntimeRefused(f"device: {place} is written in fp32 only, precision={device.precision}")
+
+
+class _Format(NamedTuple):
+    """What a command may ask for: its placeholders, and what writes a file for each."""
+
+    places: tuple[str, ...]
+    write: Callable[[Source, Device, Path], list[Path]]
+
+
+_FORMATS = (
+    _Format(("model",), _write_onnx),
+    _Format(("tflite",), _write_tflite),
+    _Format(("param", "bin"), _write_ncnn),
+)
 
 
 class OwnCommand:

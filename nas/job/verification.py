@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hardware.device import Device
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile, measure
-from hardware.runtimes import RUNTIMES
 from nas.export.place import WEIGHTS
 from nas.export.pretrained import load_config, load_task
 from nas.narrator import Silent
@@ -23,7 +22,7 @@ def exported_model(onnx_file: Path, device: Device) -> tuple[Model, str]:
     A runtime that does not read ONNX gets the layers of the config.json and the weights beside the file.
     Raises: InvalidPretrained: such a runtime, and no export around the file.
     """
-    if RUNTIMES[device.runtime].reads_onnx:
+    if device.reads_onnx:
         return OnnxFile(onnx_file), "the exported file"
     folder = onnx_file.parent
     task = load_task(folder)

@@ -1,6 +1,7 @@
 """Every runtime in the table keeps the same contract."""
 
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def source(batch, num_classes=5, seed=0):
     return Source("tiny", SHAPE, model, layers, weights)
 
 
-COMPILERS = ("torch-compile", "aotinductor")  # tens of seconds a network
+COMPILERS = ("torch-compile", "aotinductor", "executorch")  # tens of seconds a network
 SMALL = Architecture((Block("conv", 8, stride=2),))
 INTEGERS = [n for n, row in RUNTIMES.items() if n != "command" and "int8" in row.precisions.get("cpu", ())]
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in COMPILERS else n for n in RUNTIMES if n != "command"]
@@ -245,6 +246,18 @@ def test_openvino_refuses_what_is_not_a_model_and_an_absent_gpu():
         pytest.skip("an OpenVINO GPU is present")
     with pytest.raises(RuntimeRefused, match="tiny: OpenVINO finds no GPU here, only CPU"):
         load(source(1), Device("gpu", "openvino"))
+
+
+def test_tensorrt_without_a_gpu_says_so(monkeypatch):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is present")
+    monkeypatch.setitem(sys.modules, "tensorrt", types.ModuleType("tensorrt"))
+    import hardware.runtimes.tensorrt as runtime
+
+    with pytest.raises(RuntimeRefused, match="tiny: TensorRT needs a CUDA device"):
+        runtime.load(source(1), Device("cuda", "tensorrt"))
 
 
 def test_a_runtime_that_is_not_installed_names_its_extra(monkeypatch):

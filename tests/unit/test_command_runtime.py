@@ -1,5 +1,6 @@
 """The user's own benchmark command as a runtime."""
 
+import re
 import sys
 import time
 
@@ -55,6 +56,34 @@ def test_placeholders_and_a_file_of_the_users(tmp_path):
     [result] = measure([OnnxFile(path)], device(run, threads=2), BRIEF.capped(0.5))
     assert result.latency_ms == 2.5
     assert said.read_text() == f"1 2 16 fp32 {path} {{other}}\n"
+
+
+def test_other_formats(tmp_path):
+    said = tmp_path / "said"
+    run = f"head -c 8 {{tflite}} | tail -c 4 > {said}; head -1 {{param}} >> {said}; wc -c < {{bin}}"
+    [result] = measure([model()], device(run), BRIEF)
+    assert said.read_text() == "TFL37767517\n"
+    weights = sum(layer.weight_count for layer in model().layers if layer.op != "norm")
+    assert result.latency_ms > 4 * weights
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"precision": "int8"}, "{tflite} is written in fp32 only, precision=int8"),
+        ({"batch": 2, "run": "echo {param}"}, "hold one image a call, batch=2"),
+    ],
+)
+def test_formats_that_cannot_be_written_are_refused(choices, message):
+    with pytest.raises(RuntimeRefused, match=re.escape(message)):
+        measure([model()], device(**{"run": "echo {tflite}", **choices}), BRIEF)
+
+
+def test_a_file_cannot_become_another_format(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(written())
+    with pytest.raises(RuntimeRefused, match=r"net.onnx: {tflite} is written from an architecture, not from an ONNX"):
+        measure([OnnxFile(path)], device("echo {tflite}"), BRIEF)
 
 
 def written():

@@ -15,6 +15,7 @@ COMMAND = "cat {model} | x --a=1,b=2"
         ("onnxruntime:threads=2,batch=4", Device(threads=2, batch=4)),
         (" torch : name=cuda , batch=16 ", Device("cuda", "torch", batch=16)),
         ("openvino:precision=fp16,name=gpu", Device("gpu", "openvino", precision="fp16")),
+        ("tensorrt:precision=fp16", Device("cuda", "tensorrt", precision="fp16")),
         ("command:batch=2, run=cat {model} | x --a=1,b=2 ", Device(runtime="command", batch=2, run=COMMAND)),
     ],
 )
@@ -49,6 +50,8 @@ def test_text_and_json_round_trip(device):
         ("torch:batch=-1", "batch='-1', expected a whole number"),
         ("torch:name=tpu", "name='tpu', expected one of cpu, cuda"),
         ("openvino:name=cuda", "openvino runs on cpu and gpu here; for cuda use runtime "),
+        ("ncnn:batch=2", "ncnn runs one image a call, batch=2; expected batch=1"),
+        ("tensorrt:name=cpu", "tensorrt runs on cuda here; for cpu use runtime onnxruntime"),
         ("torch:name=gpu", "torch runs on cpu and cuda here; for gpu use runtime openvino"),
         ("torch:precision=int4", "precision='int4', torch on cpu offers fp32"),
         ("openvino:precision=fp16", "precision='fp16', openvino on cpu offers fp32"),
