@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Zero-shot scores to show: those in closed form, or all, which takes seconds.",
 )
+@click.option(
+    "--energy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of picojoules by operation, YAML or CSV: adds an estimate of the energy of one image.",
+)
 @seed_option("Of scores that draw random numbers.")
 @json_option
 def score(  # noqa: PLR0913 - the options
@@ -40,6 +46,7 @@ def score(  # noqa: PLR0913 - the options
     in_channels: int | None,
     scores: tuple[str, ...],
     proxies: str,
+    energy: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -58,6 +65,8 @@ def score(  # noqa: PLR0913 - the options
     started = time.perf_counter()
     wanted = dict.fromkeys((*CLOSED_FORM, *_of_bits(found.arch), *scores, *(SCORES if proxies == "all" else ())))
     row, reasons = _costs(found.arch, shape, num_classes), {}
+    if energy is not None:
+        row["energy_uj_estimate"] = _energy_uj(found.arch, shape, num_classes, energy)
     for name in wanted:
         try:
             row[name] = _score(Objective(name, shape, seed), found.arch)
@@ -109,6 +118,13 @@ def _costs(arch: Architecture, shape: tuple[int, int, int], num_classes: int) ->
         "rho": rho,
         "zen_compat": _zen_compat(arch, shape),
     }
+
+
+def _energy_uj(arch: Architecture, shape: tuple[int, int, int], num_classes: int, path: Path) -> float:
+    from hardware.energy import read_energy_table
+    from search_spaces.expand import expand
+
+    return read_energy_table(path).energy_uj(expand(arch, shape, num_classes))
 
 
 def _whole(count: float) -> float:

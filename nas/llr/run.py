@@ -63,11 +63,11 @@ class Settings:
     """
 
     budget_ms: float
-    per_stage: int = 10
-    steps: int = 120
+    per_stage: int = 8
+    steps: int = 80
     most_images: int = 2_000
-    master_epochs: int = 20
-    epochs: int = 30
+    master_epochs: int = 15
+    epochs: int = 20
     seed: int = 0
 
 
