@@ -1,7 +1,7 @@
 """Energy of a network from a table of what operations cost: an estimate, as good as the table, never a measurement.
 
-The user brings the table, YAML or CSV: picojoules of a multiply-add and of a byte moved, by kind of kernel. Nothing here
-reads an energy counter; published per-operation figures (Horowitz 2014, ISSCC) are a place to begin.
+The user brings the table, YAML or CSV: picojoules of a multiply-add and of a byte moved, by kind of kernel. Nothing
+here reads an energy counter; published per-operation figures (Horowitz 2014, ISSCC) are a place to begin.
 """
 
 from __future__ import annotations
