@@ -64,3 +64,16 @@ def find_table(
     digest = "" if known is None else space_digest(known)
     table.check_conditions(name, device, input_shape, space_digest=digest, spec=spec)
     return replace(table, num_classes=num_classes)
+
+
+def tables_of(device: str) -> list[LatencyTable]:
+    """All stored tables of a device, given as ``str(Device)``; damaged ones and those of older releases are skipped."""
+    found = []
+    for path in sorted(cache_dir().glob("*.json")):
+        try:
+            table = LatencyTable.from_json(path.read_text())
+        except TableUnreadable:
+            continue
+        if str(table.device) == device:
+            found.append(table)
+    return found

@@ -17,6 +17,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "score": ("nas.cli.score", "Costs and zero-shot score of one architecture."),
     "proxies": ("nas.cli.proxies", "The training-free scores, and how far to trust them on your space and data."),
     "profile": ("nas.cli.profile", "Build the latency table of a space on this device."),
+    "device": ("nas.cli.device", "Devices whose latencies are known: list, show, export, add."),
     "runtimes": ("nas.cli.runtimes", "What can run a network here, and how to get what is not installed."),
     "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
     "lint": ("nas.cli.lint", "What in a network is slow on a device for no good reason, and what each fix gains."),
