@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
+from hardware.analytic_pieces import AnalyticPieces
 from hardware.calibration import Calibration
 from hardware.conditions import Conditions, Surroundings
 from hardware.device import Device
@@ -253,7 +254,11 @@ def _digest_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
-_PIECES: dict[str, type[SubLayerModel] | type[KernelModel]] = {"sub_layers": SubLayerModel, "kernels": KernelModel}
+_PIECES: dict[str, type[SubLayerModel] | type[KernelModel] | type[AnalyticPieces]] = {
+    "sub_layers": SubLayerModel,
+    "kernels": KernelModel,
+    "analytic": AnalyticPieces,
+}
 _PIECES_NAMES: dict[type, str] = {cls: name for name, cls in _PIECES.items()}
 
 

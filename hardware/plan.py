@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from hardware.counts import count
 from hardware.device_table import (
     DeviceTable,
     InvalidTable,
@@ -59,7 +60,7 @@ def write_plan(  # noqa: PLR0913 - the facts of a plan
 
     Args:
         folder: must not exist, or be empty.
-        space: whose networks will be predicted.
+        space: whose networks will be predicted; the lighter half of them is drawn from.
         input_shape: (channels, height, width) of one image.
         num_classes: outputs of the classifier.
         pieces: how many sub-layers and classifiers at most, the most informative first.
@@ -71,7 +72,8 @@ def write_plan(  # noqa: PLR0913 - the facts of a plan
     if folder.exists() and any(folder.iterdir()):
         raise InvalidTable(f"plan {folder}: the folder is not empty; give a new one")
     rng = np.random.default_rng(seed)
-    archs = sample_widely(space, SAMPLED_NETWORKS, rng)
+    drawn = sample_widely(space, SAMPLED_NETWORKS, rng)
+    archs = sorted(drawn, key=lambda arch: count(arch, input_shape, num_classes).params)[: len(drawn) // 2]
     probes = choose_probes(archs, input_shape, num_classes, _PLENTY_MS, rng, batch)
     chosen = [archs[i] for i in rng.permutation(len(archs))[:networks]]
     rows: list[PieceRow | NetworkRow] = [

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hardware.device import Device
+from hardware.latency_targets import find_target
 from hardware.lookup import ConditionsChanged, TableUnreadable, profile_command
 from hardware.table_cache import find_table
 from nas.config import Config, InvalidConfig
 from nas.gates import Gates
 from nas.protocols import SearchSpace
 from search_spaces.layers import Shape
+
+CONFIDENCE = 0.9  # of the upper bound on a device elsewhere
 
 
 def gates_of(  # noqa: PLR0913 - the task's facts, all named
@@ -39,7 +41,11 @@ def gates_of(  # noqa: PLR0913 - the task's facts, all named
     """
     given = {name: value for name, value in limits.items() if value is not None}
     constraints = Config.from_dict({"constraints": given}, where).constraints.constraints()
-    wanted = Device.parse(device)
+    target = find_target(device)
+    wanted = target.device
+    if not target.here:
+        elsewhere = target.table(space, input_shape, num_classes, confidence=CONFIDENCE, spec=space_name)
+        return Gates(input_shape, num_classes, constraints, elsewhere)
     try:
         table = find_table(space, wanted, input_shape, num_classes, spec=space_name)
     except (ConditionsChanged, TableUnreadable):

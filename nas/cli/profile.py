@@ -87,7 +87,7 @@ def profile(  # noqa: PLR0913 - the options
         print_facts({key: value for key, value in facts.items() if key != "conditions"})
 
 
-def _measure(  # noqa: PLR0913 - what to measure
+def _measure(
     space: Any, shape: tuple[int, int, int], num_classes: int, device: str, quiet: bool, *, seconds: str, **how: Any
 ) -> dict[str, Any]:
     from hardware.device import Device
@@ -118,7 +118,7 @@ def _measure(  # noqa: PLR0913 - what to measure
     }
 
 
-def _write_plan(  # noqa: PLR0913 - the facts of a plan
+def _write_plan(
     folder: Path, space: Any, shape: tuple[int, int, int], num_classes: int, device: str, seed: int
 ) -> dict[str, Any]:
     from hardware.device import Device

@@ -24,7 +24,8 @@ from nas.cli.options import (
 @click.option("--data", help="digits, fashion-mnist, image folder, IDX files, .npz or package.module:function.")
 @click.option("--space", help="Name from `netwright space ls`, or package.module:Space; auto suits the images.")
 @limit_options
-@click.option("--device", help="RUNTIME[:threads=N,batch=N] on which the latency budget is held.")
+@click.option("--device", help="Holds the latency budget: RUNTIME[:threads=N,batch=N], or a name of `device ls`.")
+@click.option("--confidence", type=click.FloatRange(0.5, 0.99), help="Of the predicted upper bound; 0.9 by default.")
 @click.option("--score", help="Name from `netwright proxies ls`, ensemble:FILE, or package.module:function.")
 @click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
 @click.option("--seconds", help="Stop the search after this time, for example 5min.")
@@ -79,7 +80,7 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
         "data": "data", "space": "space", "device": "device", "seed": "seed",
         "latency": "constraints.latency", "params": "constraints.params", "macs": "constraints.macs",
         "memory": "constraints.memory", "depth": "constraints.depth",
-        "score": "search.score",
+        "confidence": "latency.confidence", "score": "search.score",
         "evaluations": "search.evaluations", "seconds": "search.seconds", "epochs": "recipe.epochs",
         "engine": "engine.kind", "workers": "engine.workers", "address": "engine.address",
     }  # fmt: skip

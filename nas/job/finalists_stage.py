@@ -57,11 +57,12 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
 
     Rounds of ``finalists.measured`` candidates are measured until one round leaves enough within the budget; later
     rounds are chosen under a prediction corrected by what was measured. A sound measurement goes into the run file
-    at once, before the void ones of its round are repeated, and is not made again.
+    at once, before the void ones of its round are repeated, and is not made again. For a device elsewhere nothing is
+    measured: the predictions stand.
     """
     budget = task.latency_budget_ms
     ranked = _ranked(task, store)
-    if budget is None:
+    if budget is None or not task.target.here:
         return ranked[: task.config.finalists.trained]
     measured = {event["id"]: event for event in store.events("measured")}
     for _ in range(ROUNDS):

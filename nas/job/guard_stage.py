@@ -42,11 +42,15 @@ def guard(
 ) -> dict[str, Any] | None:
     """Train the winner and every baseline with the same recipe and seeds; returns what the report shows.
 
-    Returns: None when it is turned off or no latency is known; else ``{"latency_ms", "rows": [{"name", "latency_ms",
-    "params", "macs", "top1": [per seed]}], "verdict"}`` with validation accuracies, the winner's row first.
+    Returns: None when it is turned off, no latency is known or none can be measured; else ``{"latency_ms", "rows":
+    [{"name", "latency_ms", "params", "macs", "top1": [per seed]}], "verdict"}`` with validation accuracies, the
+    winner's row first.
     """
     seeds = task.config.guard.seeds
     if seeds == 0 or gates.table is None:
+        return None
+    if not task.target.here:
+        narrator.say("baseline guard: left out, equal latency cannot be measured on a device that is not here")
         return None
     done = store.events("guard")
     if done:

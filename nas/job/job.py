@@ -22,7 +22,7 @@ from nas.store import FILE_NAME, RunStore, check_absent
 
 WORK = "work"  # checkpoints, inside the run directory
 MISSED = 4  # exit code
-UNPROVEN = ("missed", "unclear")
+UNPROVEN = ("missed", "unclear", "predicted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def resume_job(directory: Path, narrator: Silent) -> Outcome:
 
 def warn_of_other_conditions(task: Task, table: LatencyTable | None, narrator: Silent) -> None:
     """A run may go on elsewhere: its search is the same there, and what is measured is measured there."""
-    if table is None:
+    if table is None or not task.target.here:
         return
     try:
         table.check_conditions(task.space.name, task.device, task.input_shape)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hardware.device import Device
+from hardware.latency_targets import LatencyTarget, find_target
 from hardware.lookup import LatencyTable
 from hardware.runtimes.contract import check_installed
 from nas.config import Config
@@ -68,9 +69,14 @@ class Task:
         return space
 
     @cached_property
+    def target(self) -> LatencyTarget:
+        """What the latency belongs to, here or elsewhere; raises InvalidDevice."""
+        return find_target(self.config.device)
+
+    @property
     def device(self) -> Device:
-        """What the latency belongs to; raises InvalidDevice."""
-        return Device.parse(self.config.device)
+        """How the target is measured; of a target elsewhere, how its exported file is checked here."""
+        return self.target.device
 
     @property
     def latency_budget_ms(self) -> float | None:

@@ -123,7 +123,8 @@ class Facts:
     @property
     def exported(self) -> Measurement | None:
         """The measurement of the exported file."""
-        return Measurement.from_dict(self.verified["measurement"]) if self.verified else None
+        measurement = self.verified["measurement"] if self.verified else None
+        return Measurement.from_dict(measurement) if measurement else None
 
 
 def gather(run: Run) -> Facts:

@@ -22,6 +22,9 @@ def verdict(facts: Facts) -> Section:
     """Bursts against the budget, conditions, and how far predictions can be trusted."""
     title, measurement = "Measured verdict", facts.exported
     table = _table_errors(facts)
+    if facts.verified is not None and measurement is None:
+        told = str(facts.verified["sentence"])
+        return Section("verdict", title, f"{told[:1].upper()}{told[1:]}.", tuple(table))
     if measurement is None or facts.verified is None:
         why = "nothing was exported, so no exported file could be measured"
         return Section("verdict", title, f"Left out: {why}.", tuple(table))

@@ -13,6 +13,7 @@ _WORDS: dict[str, tuple[Literal["kept", "missed", "open"], str]] = {
     "kept": ("kept", "Budget kept"),
     "missed": ("missed", "Budget missed"),
     "unclear": ("open", "Budget not proven"),
+    "predicted": ("open", "Budget kept by prediction only"),
     "no budget": ("open", "Measured, no budget was set"),
 }
 
@@ -32,6 +33,8 @@ def headline(facts: Facts) -> Headline:
 
 
 def _latency(facts: Facts) -> str:
+    if facts.verified is not None and facts.exported is None:
+        return str(facts.verified["sentence"])[:1].upper() + str(facts.verified["sentence"])[1:] + "."
     measurement, what = facts.exported, "The exported file"
     if measurement is None:
         found = next((f for f in facts.finalists if facts.chosen and f.id == facts.chosen.id and f.measurement), None)
