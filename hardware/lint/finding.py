@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from search_spaces.layers import Layer
 
+Verdict = Literal["saves time", "wider for the same time", "no sure gain"]
 FREE = 0.01  # of the time: no more is no cost
 Evidence = Literal["measured", "predicted"]
 
@@ -67,11 +68,17 @@ class Judged:
         return self.effect.gain_ms * max(1, len(self.finding.layers))
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether the fix is known to save time, or gives more channels for the same time."""
+        if self.effect.gain_ms > 0 and not self.effect.uncertain:
+            return "saves time"
+        same = self.effect.after_ms <= (1 + FREE) * self.effect.before_ms
+        return "wider for the same time" if self.is_wider and same else "no sure gain"
+
+    @property
     def helps(self) -> bool:
-        """Whether the fix is known to save time, or to give more channels for the same time."""
-        if self.effect.uncertain:
-            return False
-        return self.effect.gain_ms > 0 or (self.is_wider and self.effect.gain_ms > -FREE * self.effect.before_ms)
+        """Whether the fix is worth its change."""
+        return self.verdict != "no sure gain"
 
     @property
     def is_wider(self) -> bool:
@@ -93,7 +100,7 @@ class Judged:
             "after_ms": effect.after_ms,
             "evidence": effect.evidence,
             "uncertain": effect.uncertain,
-            "helps": self.helps,
+            "verdict": self.verdict,
             "total_gain_ms": self.total_gain_ms,
         }
 

@@ -12,8 +12,9 @@ from hardware.device import Device
 from hardware.gpu_roofline import GpuRoofline
 from hardware.kernels import kernels_of
 from hardware.lint.finding import Effect, Finding, Judged
-from hardware.lint.rules import RULES, Context
+from hardware.lint.rules import GPU_ALIGNMENT, RULES, Context
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, Progress, measure
+from hardware.runtime_memory import block_here
 from search_spaces.layers import Layer, Shape
 
 MOST_MEASURED = 12  # findings, those with the largest predicted gain
@@ -77,13 +78,13 @@ def _context(device: Device | AnalyticDevice, input_shape: Shape, batch: int) ->
     if isinstance(device, AnalyticDevice):
         roofline = device.roofline
         if isinstance(roofline, GpuRoofline):
-            return Context("gpu", roofline, batch, side, roofline.launch_ms)
-        return Context("cpu", roofline, batch, side)
+            return Context("gpu", roofline, batch, side, GPU_ALIGNMENT, roofline.launch_ms)
+        return Context("cpu", roofline, batch, side, roofline.vector)
     if device.name == "cuda":
         from hardware.analytic_devices import analytic_device
 
-        return Context("gpu", analytic_device("v100").roofline, device.batch, side)
-    return Context("cpu", X86_CORE, device.batch, side)
+        return Context("gpu", analytic_device("v100").roofline, device.batch, side, GPU_ALIGNMENT)
+    return Context("cpu", replace(X86_CORE, vector=block_here()), device.batch, side, block_here())
 
 
 def _merged(findings: Iterable[Finding]) -> list[Finding]:

@@ -12,7 +12,6 @@ from hardware.lint.finding import Finding
 from search_spaces.layers import ACTIVATIONS, CONV, INPUT, NORM, Layer, padding_of
 
 GPU_ALIGNMENT = 8  # channels, for matrix units in half precision
-CPU_VECTOR = 8  # channels of a block in CPU runtimes
 HIGH_RESOLUTION = 8  # maps of at least this part of the image's side are large
 LAUNCH_BOUND = 1.5  # times the launch: below it a kernel mostly waits
 MOST_LAUNCH_BOUND = 0.5  # of the kernels: beyond it the batch is too small
@@ -27,6 +26,7 @@ class Context:
         model: of its kernels.
         batch: images per call.
         side: of the images.
+        block: channels that are computed together: of the matrix units, or of the CPU runtime's layout.
         launch_ms: least time of a kernel; 0 where it does not matter.
     """
 
@@ -34,6 +34,7 @@ class Context:
     model: KernelModel
     batch: int
     side: int
+    block: int
     launch_ms: float = 0.0
 
 
@@ -65,8 +66,8 @@ def depthwise_at_high_resolution(layers: Sequence[Layer], context: Context) -> I
 
 
 def channels_off_alignment(layers: Sequence[Layer], context: Context) -> Iterator[Finding]:
-    """Matrix units and blocked layouts work on whole multiples of eight channels."""
-    step = GPU_ALIGNMENT if context.kind == "gpu" else CPU_VECTOR
+    """Matrix units and blocked layouts work on whole blocks of channels."""
+    step = context.block
     for layer in layers:
         few = layer.in_channels <= 4  # images
         if (
@@ -96,9 +97,9 @@ def groups_off_the_vectors(layers: Sequence[Layer], context: Context) -> Iterato
         if layer.op != CONV or layer.groups == 1 or _is_depthwise(layer):
             continue
         per_group = (layer.in_channels // layer.groups, layer.channels // layer.groups)
-        if not (per_group[0] % CPU_VECTOR or per_group[1] % CPU_VECTOR):
+        if not (per_group[0] % context.block or per_group[1] % context.block):
             continue
-        groups = _whole_groups(layer)
+        groups = _whole_groups(layer, context.block)
         yield Finding(
             "groups-off-vectors",
             (layer.name,),
@@ -181,12 +182,12 @@ def _chain(*convs: Layer) -> tuple[Layer, ...]:
     return tuple(conv._replace(inputs=(at - 1,), name=f"conv{at}", block=0) for at, conv in enumerate(convs))
 
 
-def _whole_groups(layer: Layer) -> int:
+def _whole_groups(layer: Layer, block: int) -> int:
     """The most groups, no more than there are, whose channels are whole vectors; 1 where there are none."""
     fits = (
         groups
         for groups in range(layer.groups, 0, -1)
-        if not (layer.in_channels % (groups * CPU_VECTOR) or layer.channels % (groups * CPU_VECTOR))
+        if not (layer.in_channels % (groups * block) or layer.channels % (groups * block))
     )
     return next(fits, 1)
 

@@ -63,7 +63,6 @@ def lint(  # noqa: PLR0913 - the options
     size = "x".join(map(str, subject.input_shape))
     print_line(f"{network} at {size} on {target}: about {total_ms:.4g} ms a call, predicted")
     for each in judged:
-        mark = "" if each.helps else "(no sure gain) "
-        print_line(f"- {mark}{each.finding.rule}: {each}")
+        print_line(f"- {each.finding.rule} ({each.verdict}): {each}")
     if not judged:
         print_line("no findings")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @device_option
 @click.option("--seconds", default="60s", show_default=True, help="For the latency table, where none is stored.")
-@click.option("--replacements", default=8, show_default=True, type=click.IntRange(4, 1_000), help="Tried in a stage.")
+@click.option("--replacements", default=10, show_default=True, type=click.IntRange(4, 1_000), help="Tried in a stage.")
 @click.option("--steps", default=80, show_default=True, type=click.IntRange(1), help="Training steps of a variant.")
 @click.option("--master-epochs", default=15, show_default=True, type=click.IntRange(1), help="Of training the master.")
 @click.option("--epochs", default=20, show_default=True, type=click.IntRange(1), help="Of training the chosen network.")

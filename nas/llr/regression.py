@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas.llr.choices import Choice, StageChoices
 
 Vector = NDArray[np.float64]
-PENALTIES = tuple(10.0**power for power in range(-4, 3))
+PENALTIES = tuple(10.0**power for power in range(-2, 3))
 LEAST_ROWS = 4  # of a stage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from nas.export.card import CardFacts
 from nas.export.pretrained import save_pretrained
 from nas.llr.choices import Choice, StageChoices, arch_of, replacements
 from nas.llr.distill import Effect, FrozenMaster, Stage
-from nas.llr.knapsack import Combination, NothingFeasible, Option, best_combinations
+from nas.llr.knapsack import Combination, NothingFeasible, Option, Options, best_combinations
 from nas.llr.regression import StageModel, fit_stages
 from nas.narrator import Silent
 from nas.train.entrant import build_network
@@ -59,15 +59,17 @@ class Settings:
         steps: of training a variant.
         most_images: training images used for distillation.
         master_epochs, epochs: of training the master and the chosen network.
+        caution: standard deviations added to a predicted change of loss: a choice far from the master is unsure.
         seed: of everything random.
     """
 
     budget_ms: float
-    per_stage: int = 8
+    per_stage: int = 10
     steps: int = 80
     most_images: int = 2_000
     master_epochs: int = 15
     epochs: int = 20
+    caution: float = 1.0
     seed: int = 0
 
 
@@ -147,8 +149,9 @@ def run_llr(  # noqa: PLR0913 - the facts of a run
     models = fit_stages(
         choices, [(stage, choice) for stage, choice, _ in state.tried], [e.loss for *_, e in state.tried]
     )
-    chosen = choose(choices, models, latency, settings.budget_ms)
-    teller.say(f"chosen: predicted change of loss {chosen.change:+.4f} at {chosen.latency_ms:.4g} ms by blocks")
+    chosen = choose(choices, models, latency, settings.budget_ms, settings.caution)
+    change, deviation = predicted_change(choices, models, chosen.choices)
+    teller.say(f"chosen: change of loss {change:+.4f} +- {deviation:.4f}, {chosen.latency_ms:.4g} ms by blocks")
     arch = arch_of(choices.space, chosen.choices)
     network = _trained(folder / "chosen.pt", arch, dataset, settings.epochs, settings.seed + 1, teller)
     test = evaluate_test(network, dataset)
@@ -183,16 +186,26 @@ def _try_all(
 
 
 def choose(
-    choices: StageChoices, models: Mapping[int, StageModel], latency: BlockLatency, budget_ms: float
+    choices: StageChoices,
+    models: Mapping[int, StageModel],
+    latency: BlockLatency,
+    budget_ms: float,
+    caution: float = 0.0,
 ) -> Combination:
     """The combination with the least predicted loss whose estimated upper bound keeps the budget.
 
     The knapsack sums block terms of the mean. Where the whole network's upper bound then exceeds the budget, the
     budget of the sum shrinks by as much and the choice is made again.
 
+    Args:
+        choices: the master in its space.
+        models: of the change of loss, by stage.
+        latency: of the device.
+        budget_ms: for the upper bound.
+        caution: standard deviations added to every predicted change.
     Raises: NothingFeasible.
     """
-    options, rest_ms = block_options(choices, models, latency)
+    options, rest_ms = block_options(choices, models, latency, caution)
     in_channels, allowed = 0, budget_ms
     for _ in range(ROUNDS):
         stages = len(choices.master)
@@ -204,7 +217,21 @@ def choose(
     raise NothingFeasible(f"llr: no choice found whose upper bound keeps {budget_ms:.4g} ms; give it more latency")
 
 
-def block_options(choices: StageChoices, models: Mapping[int, StageModel], latency: BlockLatency) -> tuple[Any, float]:
+def predicted_change(
+    choices: StageChoices, models: Mapping[int, StageModel], chosen: Sequence[Choice]
+) -> tuple[float, float]:
+    """Expected change of the master's loss and its standard deviation, the stages independent."""
+    means, variances = [], []
+    for stage, model in models.items():
+        mean, deviation = model.predict(np.array([choices.features(stage, chosen[stage])]))
+        means.append(float(mean[0]))
+        variances.append(float(deviation[0]) ** 2)
+    return sum(means), sum(variances) ** 0.5
+
+
+def block_options(
+    choices: StageChoices, models: Mapping[int, StageModel], latency: BlockLatency, caution: float
+) -> tuple[Options, float]:
     """The options of a stage after a width, cached; and the milliseconds of what is no block."""
     whole = choices.arch()
     rest_ms = latency.estimate(whole).mean_ms - sum(latency.blocks_ms(whole))
@@ -213,7 +240,8 @@ def block_options(choices: StageChoices, models: Mapping[int, StageModel], laten
         every = choices.options(stage)
         change = np.zeros(len(every))
         if stage in models:
-            change, _ = models[stage].predict(np.array([choices.features(stage, choice) for choice in every]))
+            mean, deviation = models[stage].predict(np.array([choices.features(stage, choice) for choice in every]))
+            change = mean + caution * deviation
         changes[stage] = dict(zip(every, change.tolist(), strict=True))
     cache: dict[tuple[int, int], list[Option]] = {}
 
@@ -252,15 +280,12 @@ def _result(
 ) -> dict[str, Any]:
     arch = arch_of(choices.space, chosen.choices)
     estimates = {name: latency.estimate(design) for name, design in (("master", choices.arch()), ("chosen", arch))}
-    variance = 0.0
-    for stage, model in models.items():
-        features = np.array([choices.features(stage, chosen.choices[stage])])
-        variance += float(model.predict(features)[1][0]) ** 2
+    change, deviation = predicted_change(choices, models, chosen.choices)
     return {
         "architecture": arch.to_dict(),
         "digest": arch.digest,
-        "predicted_change": chosen.change,
-        "predicted_deviation": variance**0.5,
+        "predicted_change": change,
+        "predicted_deviation": deviation,
         "latency_ms": estimates["chosen"].mean_ms,
         "latency_upper_ms": estimates["chosen"].upper_ms,
         "test_top1": test.top1,

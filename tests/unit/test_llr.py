@@ -15,7 +15,7 @@ from nas.llr.choices import Choice, StageChoices, arch_of, choices_of, default_m
 from nas.llr.distill import FrozenMaster, Stage
 from nas.llr.knapsack import NothingFeasible, Option, best_combinations
 from nas.llr.regression import StageModel, TooFewReplacements, fit_stages
-from nas.llr.run import STATE, RunMismatch, Settings, choose, run_llr
+from nas.llr.run import STATE, RunMismatch, Settings, choose, predicted_change, run_llr
 from nas.train.data import load_dataset
 from nas.train.entrant import build_network
 from nas.train.evaluate import Normaliser, evaluate, to_tensors
@@ -39,6 +39,9 @@ SMALL = StageSpace(
 CHOICES = StageChoices(SMALL, default_master(SMALL))
 T4 = analytic_device("t4", "fp16")
 LATENCY = AnalyticLatency(T4, (1, 8, 8), 10, upper_factor=1.2)
+DEEP = StageChoices(
+    SMALL, tuple(c._replace(depth=max(s.depths)) for s, c in zip(SMALL.stages, CHOICES.master, strict=True))
+)
 
 
 def test_choices_and_architectures_are_each_other():
@@ -153,6 +156,17 @@ def test_more_latency_never_gives_a_worse_choice_and_every_choice_keeps_its_budg
         choose(CHOICES, models, LATENCY, 0.01)
 
 
+def test_caution_keeps_the_choice_near_the_master():
+    models = models_of([-0.2, -0.1, -0.05, 0.1, 0.05])
+    far, near = (choose(CHOICES, models, LATENCY, 2.0, caution).choices for caution in (0.0, 30.0))
+    assert near == CHOICES.master  # nothing gains 30 standard deviations
+    assert far != near
+    mean, deviation = predicted_change(CHOICES, models, far)
+    features = np.array([CHOICES.features(stage, far[stage]) for stage in (1, 2)])
+    assert mean == pytest.approx(float((features @ models[1].coefficients).sum()))
+    assert deviation == pytest.approx(0.1 * np.sqrt((features**2).sum()))
+
+
 @pytest.fixture(scope="module")
 def digits():
     return load_dataset("digits")
@@ -189,8 +203,9 @@ def test_a_variant_learns_to_stand_in_and_leaves_the_master_alone(master, digits
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("llr")
-    settings = Settings(0.4, per_stage=5, steps=8, most_images=300, master_epochs=3, epochs=6)
-    return folder, settings, run_llr(folder, digits, CHOICES, LATENCY, settings, device="t4")
+    budget_ms = 0.8 * LATENCY.estimate(DEEP.arch()).upper_ms
+    settings = Settings(budget_ms, per_stage=5, steps=8, most_images=300, master_epochs=3, epochs=6)
+    return folder, settings, run_llr(folder, digits, DEEP, LATENCY, settings, device="t4")
 
 
 def test_a_whole_run_ends_with_a_trained_network_within_the_budget(finished, digits):
@@ -209,15 +224,15 @@ def test_a_killed_run_goes_on_and_ends_equal(finished, digits, tmp_path):
     folder, settings, result = finished
     state = json.loads((folder / STATE).read_text())
     (tmp_path / STATE).write_text(json.dumps({**state, "tried": state["tried"][:3], "result": None}))
-    again = run_llr(tmp_path, digits, CHOICES, LATENCY, settings, device="t4")
+    again = run_llr(tmp_path, digits, DEEP, LATENCY, settings, device="t4")
     assert again == result
     assert json.loads((tmp_path / STATE).read_text())["tried"] == state["tried"]
 
 
 def test_a_folder_of_another_run_or_a_damaged_one_is_refused(finished, digits, tmp_path):
     folder, settings, _ = finished
-    with pytest.raises(RunMismatch, match=r"budget_ms was 0.4, now 0.5"):
-        run_llr(folder, digits, CHOICES, LATENCY, replace(settings, budget_ms=0.5), device="t4")
+    with pytest.raises(RunMismatch, match=r"budget_ms was .*, now 0\.5"):
+        run_llr(folder, digits, DEEP, LATENCY, replace(settings, budget_ms=0.5), device="t4")
     (tmp_path / STATE).write_text("{")
     with pytest.raises(RunMismatch, match="cannot be read"):
-        run_llr(tmp_path, digits, CHOICES, LATENCY, settings, device="t4")
+        run_llr(tmp_path, digits, DEEP, LATENCY, settings, device="t4")

@@ -16,22 +16,35 @@ SHAPE = (16, 8, 8)
 MAP = 4 * 64  # bytes of one channel
 
 
-def peak(*blocks, shape=SHAPE):
-    return onnxruntime_peak_bytes(expand(Architecture(blocks), shape), shape) / MAP
+def peak(*blocks, shape=SHAPE, block=8):
+    return onnxruntime_peak_bytes(expand(Architecture(blocks), shape), shape, block=block) / MAP
 
 
 def copies(block):
     """Steps beyond one a kernel."""
     layers = expand(Architecture((block,)), SHAPE)
-    return len(runtime_steps(layers, SHAPE)) - len(fuse(layers))
+    return len(runtime_steps(layers, SHAPE, 8)) - len(fuse(layers))
 
 
 def test_the_images_stay_and_a_chain_holds_two_maps():
     assert peak(Block("conv", 32), Block("conv", 16)) == 16 + 32 + 16
 
 
-def test_channels_are_stored_in_blocks_of_eight():
+def test_channels_are_stored_in_whole_blocks():
     assert peak(Block("conv", 20), Block("conv", 12)) == 16 + 24 + 16
+    assert peak(Block("conv", 20), Block("conv", 12), block=16) == 16 + 32 + 16
+
+
+def test_fewer_input_channels_than_a_block_are_read_in_plain_layout():
+    chain = expand(Architecture((Block("conv", 8), Block("conv", 32))), SHAPE)
+    assert len(runtime_steps(chain, SHAPE, 16)) == len(runtime_steps(chain, SHAPE, 8)) + 1
+
+
+def test_branches_run_in_the_runtimes_order():
+    block = Block("genet_bl", 32, 3, 2, inner=8)
+    layers = expand(Architecture((block,)), SHAPE)
+    made = [layers[int(step.makes.rstrip("b"))].name for step in runtime_steps(layers, SHAPE, 8)[1:]]  # a copy first
+    assert [name.split(".")[4] for name in made] == ["a", "b", "shortcut", "relu"]
 
 
 def test_an_addition_goes_into_the_memory_of_its_shortcut():
