@@ -5,14 +5,19 @@ Its thread pool has as many threads as this process may use CPUs: the measuring 
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version as distribution_version
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hardware.device import Device
 from hardware.runtimes.contract import RuntimeRefused, Source
-from hardware.runtimes.torch_module import TorchRunnable, random_images, torch_module, without_its_own_warnings
+from hardware.runtimes.torch_module import TorchRunnable, random_images, torch_module
+
+if TYPE_CHECKING:
+    from executorch.runtime import Program
 
 
 def version() -> str:
@@ -27,7 +32,8 @@ def load(source: Source, device: Device) -> TorchRunnable:
     """
     module = torch_module(source, device)
     images = torch.from_numpy(random_images(source, device))
-    with without_its_own_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its imports warn of themselves
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
         from executorch.runtime import Runtime
@@ -39,10 +45,18 @@ def load(source: Source, device: Device) -> TorchRunnable:
         except (RuntimeError, ValueError, TypeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RuntimeRefused(f"{source.name}: ExecuTorch cannot lower it: {reason}") from None
-        method = Runtime.get().load_program(lowered.buffer).load_method("forward")
+        return TorchRunnable(LoweredNetwork(Runtime.get().load_program(lowered.buffer), lowered.buffer), source, device)
 
-    def forward(images: Tensor) -> Tensor:
-        output: Tensor = method.execute([images])[0]
-        return output
 
-    return TorchRunnable(forward, source, device)
+class LoweredNetwork:
+    """The method of a program; the runtime keeps neither the program nor its bytes alive."""
+
+    def __init__(self, program: Program, content: bytes) -> None:
+        self._content = content
+        self._program = program
+        self._method = program.load_method("forward")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(batch, C, H, W) -> the output."""
+        output: Tensor = self._method.execute([images])[0]
+        return output.clone()  # the next run writes into the same memory
