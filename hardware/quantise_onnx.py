@@ -54,7 +54,9 @@ def activation_ranges(model: onnx.ModelProto, batches: Iterable[NDArray[np.float
     produced = [name for name in names if name != image_input.name]
     ranges = dict.fromkeys(names, (0.0, 0.0))
     for images in batches:
-        values = dict(zip(produced, session.run(produced, {image_input.name: images}), strict=True))
+        values = {}
+        if produced:  # an empty list would mean all outputs
+            values = dict(zip(produced, session.run(produced, {image_input.name: images}), strict=True))
         values[image_input.name] = images
         for name in names:
             least, most = ranges[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from hardware.quantise_onnx import CannotQuantise, activation_ranges, quantise
 from hardware.runtimes.contract import RuntimeRefused, Source
 from hardware.runtimes.onnx_input import check_image_input
 
-CALIBRATION_BATCHES = 4  # random images: for timing, not for accuracy
+# Random images, for timing and not for accuracy: four calls, or as many as it takes to see the tails of small inputs.
+LEAST_BATCHES, MOST_BATCHES, ENOUGH_VALUES = 4, 256, 10_000
 
 
 def model_in_precision(source: Source, device: Device) -> bytes | str:
@@ -37,5 +39,6 @@ def model_in_precision(source: Source, device: Device) -> bytes | str:
 def _quantised(model: onnx.ModelProto, source: Source, device: Device) -> onnx.ModelProto:
     rng = np.random.default_rng(2)
     shape = (device.batch, *source.input_shape)
-    images = (rng.standard_normal(shape, dtype=np.float32) for _ in range(CALIBRATION_BATCHES))
+    batches = min(max(LEAST_BATCHES, ENOUGH_VALUES // math.prod(shape)), MOST_BATCHES)
+    images = (rng.standard_normal(shape, dtype=np.float32) for _ in range(batches))
     return quantise(model, activation_ranges(model, images))

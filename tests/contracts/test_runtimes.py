@@ -10,7 +10,9 @@ from safetensors.numpy import save_file
 from hardware.device import Device
 from hardware.measure import LayerModel, MeasureProtocol, OnnxFile, measure
 from hardware.measuring_process import read_source
+from hardware.models import EMPTY
 from hardware.numerics import check_numerics, compare, compare_directions
+from hardware.pieces import head_layers
 from hardware.runtimes import RUNTIMES, availability, missing, runtime_version
 from hardware.runtimes.contract import NumericsMismatch, RuntimeRefused, Source, import_runtime
 from search_spaces.arch import Architecture, Block
@@ -133,6 +135,17 @@ def test_integers_have_the_direction_of_the_reference(name, batch, num_classes):
     assert 1e-6 < error < 0.01  # integers indeed
     with pytest.raises(NumericsMismatch, match=r"tiny: the runtime's output in int8 has a cosine of .* at least 0.99"):
         check_numerics(runnable, source(batch, num_classes, seed=1), device)
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_of_the_least_network_pass_too(name):
+    """What every profile measures: a classifier alone, with the few values of its image, and nothing to quantise."""
+    if reason := missing(name):
+        pytest.skip(reason)
+    device = Device(runtime=name, precision="int8")
+    for model in (LayerModel("classifier", head_layers((8, 1, 1), 10), (8, 1, 1)), EMPTY):
+        network, _ = read_source(model, device)
+        assert check_numerics(import_runtime(name).load(network, device), network, device) < 0.01
 
 
 @pytest.mark.parametrize("name", INTEGERS)

@@ -125,7 +125,7 @@ def test_nothing_to_quantise_and_too_old():
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 4, 4])],
     )
     model = helper.make_model(relu, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    assert quantise(model, activation_ranges(model, [])) is model
+    assert quantise(model, activation_ranges(model, [np.ones((1, 3, 4, 4), np.float32)])) is model
     old = helper.make_model(relu, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
     with pytest.raises(CannotQuantise, match="opset 11, expected 13 or later"):
         quantise(old, {})
