@@ -60,6 +60,8 @@ def play(known: KnownDevices, count: int, *, seed: int = 0, informed: bool = Tru
         order = rng.permutation(len(known.encoding))
         support = choose(others, count, order[: 40 * count]) if informed else order[:count]
         games.append((others, support, order[-ASKED:], known.log_ms[:, device]))
+    if not games:  # all devices are of one maker
+        return Played(Settings(), np.zeros((0, 0)))
     found = []
     for settings in (Settings(*values) for values in product(POWERS, ENCODINGS, NOISES)):
         widths, errors = [], []

@@ -78,6 +78,13 @@ def test_devices_of_one_maker_never_vouch_for_each_other():
     assert named.without(3).makers == ("a", "a", "c", "d", "e")
 
 
+def test_devices_of_one_maker_have_nobody_to_play_with():
+    known, new = world(0)
+    played = play(KnownDevices(known.log_ms, known.encoding, ("a",) * (DEVICES - 1)), 10)
+    support = choose(known, 10)
+    assert np.all(transfer(known, support, np.exp(new[support]), played=played).upper_ms(0.9) > 0)
+
+
 def test_one_known_device_is_enough():
     known, new = world(2)
     one = KnownDevices(known.log_ms[:, :1], known.encoding)
