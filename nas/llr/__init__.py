@@ -7,5 +7,6 @@ parameters; take the sum of block terms for any combination; choose the best one
 
 Deviations: the regression is a ridge with leave-one-out error and uncertainty; each replacement is judged beside the
 master's own design trained as briefly; variants of another width reach the master's through a 1x1 adapter that the
-chosen network does not have; latency is a sum of block terms and the choice is exact, where the authors sampled.
+chosen network does not have; latency is a sum of block terms and the choice is exact, where the authors sampled; a
+standard deviation is added to each predicted change, since the choice would else seek what is least known.
 """
