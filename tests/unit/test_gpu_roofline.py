@@ -18,7 +18,7 @@ from search_spaces import SPACES
 from search_spaces.expand import expand
 
 GPU = GpuRoofline(80, "fp16", 6e6, macs_per_ms=6e10, bytes_per_ms=9e8, launch_ms=0.01)
-V100 = Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).resolve().parents[3] / "shared/data")) / "v100_conv_trt"
+V100 = Path(os.environ.get("NETWRIGHT_DATA") or Path(__file__).resolve().parents[3] / "shared/data") / "v100_conv_trt"
 
 
 def conv(cin: int, side: int, cout: int, k: int = 3, stride: int = 1, batch: int = 64, **more: object) -> Kernel:
