@@ -1,1 +1,19 @@
-"""Latency tables of other projects as device tables: one file a format."""
+"""Latency tables of other projects as device tables: one file a format, one row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hardware.device_table import DeviceTable
+from hardware.importers.generic_csv import read_generic_csv
+from hardware.importers.mobile_blocks import read_mobile_blocks
+from hardware.importers.tfnas_blocks import read_tfnas_blocks
+from hardware.importers.tinynas_rows import read_tinynas_rows
+
+IMPORTERS: dict[str, Callable[[Path, str, str], DeviceTable]] = {
+    "csv": read_generic_csv,
+    "tinynas": read_tinynas_rows,
+    "mobile-blocks": read_mobile_blocks,
+    "tfnas": read_tfnas_blocks,
+}
