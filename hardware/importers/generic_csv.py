@@ -3,8 +3,8 @@
 Columns of a kernel: ``in_channels``, ``in_height``, ``in_width`` (the height without it), ``channels``, ``kernel``,
 ``stride``, ``groups``, ``act``, ``adds``, ``batch``; only the first two and ``channels`` are needed. Columns of a
 network: ``arch`` (a published structure string, or the JSON of a design), ``in_channels``, ``in_height``,
-``num_classes``, ``batch``. The latency of a call stands in ``latency_ms``, ``latency_us`` or ``latency_s``, or in ``latency`` with its
-unit in ``unit``. Columns that are empty or missing count as 1, none, or no addition.
+``num_classes``, ``batch``. The latency of a call stands in ``latency_ms``, ``latency_us`` or ``latency_s``, or in
+``latency`` with its unit in ``unit``. Columns that are empty or missing count as 1, none, or no addition.
 """
 
 from __future__ import annotations
