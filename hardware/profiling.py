@@ -63,8 +63,8 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
 ) -> LatencyTable:
     """Measure a space on a device and return its latency table.
 
-    The upper bound holds for networks like those that were measured whole: the lighter of what the space draws and a
-    few mutations make of it.
+    The upper bound holds for networks like those that were measured whole: what the space draws and a few mutations
+    make of it, giants excepted; of runtimes that are measured by sub-layers the lighter half.
 
     Args:
         space: anything with ``sample(rng)``; with ``mutate`` the table learns where evolution goes.
@@ -102,7 +102,7 @@ def profile_space(  # noqa: PLR0913 - the facts of a table, and how long to take
 
     try:
         if tells_kernels(device):
-            pool = lighter(_pool(space, rng, rows), LIGHTER_FOR_PROBES, input_shape, num_classes)
+            pool = _pool(space, rng, rows)
             rows = measure_kernels(
                 rows,
                 pool,

@@ -89,6 +89,13 @@ class LatencySettings(_Strict):
     confidence: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
 
 
+class FurtherDevice(_Strict):
+    """A further device that the network has to suit, with its own limit."""
+
+    device: str
+    latency: Milliseconds
+
+
 class FinalistSettings(_Strict):
     """How many of the best are measured and trained."""
 
@@ -125,6 +132,7 @@ class Config(_Strict):
     space: str = "auto"
     device: str = "onnxruntime"
     constraints: Limits = Limits()
+    also: tuple[FurtherDevice, ...] = ()
     search: SearchSettings = SearchSettings()
     latency: LatencySettings = LatencySettings()
     finalists: FinalistSettings = FinalistSettings()
@@ -135,6 +143,15 @@ class Config(_Strict):
     train_device: str = "cpu"
     train_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _devices_differ(self) -> Self:
+        names = [self.device, *(further.device for further in self.also)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"also: {names} names a device twice; expected different ones")
+        if self.also and self.constraints.latency is None:
+            raise ValueError("also: further devices need a latency budget of the first; give constraints.latency")
+        return self
 
     @model_validator(mode="after")
     def _latency_is_known(self) -> Self:

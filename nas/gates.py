@@ -20,12 +20,15 @@ class Gates:
         num_classes: outputs of the classifier.
         constraints: upper limits; one on ``latency_ms`` is held by the upper bound of the estimate.
         table: latency model of the device; None when no latency is asked for.
+        also: latency models of further devices by name; a constraint on ``latency_ms@NAME`` is held by their upper
+            bound.
     """
 
     input_shape: Shape
     num_classes: int
     constraints: tuple[Constraint, ...] = ()
     table: LatencyModel | None = None
+    also: tuple[tuple[str, LatencyModel], ...] = ()
 
     def __call__(self, arch: Architecture) -> Metrics:
         """Metrics of the architecture; raises InvalidArchitecture."""
@@ -41,14 +44,15 @@ class Gates:
             estimate = self.table.estimate(arch)
             metrics["latency_ms"] = estimate.mean_ms
             metrics["latency_upper_ms"] = estimate.upper_ms
+        for name, table in self.also:
+            metrics[f"latency_upper_ms@{name}"] = table.estimate(arch).upper_ms
         return metrics
 
     def violations(self, metrics: Metrics) -> dict[str, float]:
         """Relative excess over each violated constraint."""
         excess = {}
         for constraint in self.constraints:
-            held_by = "latency_upper_ms" if constraint.metric == "latency_ms" else constraint.metric
-            value = metrics[held_by]
+            value = metrics[held_by(constraint.metric)]
             if not value <= constraint.at_most:
                 excess[constraint.metric] = value / constraint.at_most - 1
         return excess
@@ -66,3 +70,9 @@ class Gates:
         limits = {c.metric: c.at_most for c in self.constraints}
         reason = ", ".join(f"{metric} is {100 * e:.3g} % over {limits[metric]:g}" for metric, e in excess.items())
         return Failure(known, "rejected", reason, sum(excess.values()))
+
+
+def held_by(metric: str) -> str:
+    """The metric that a limit is held against: of a latency, the upper bound of its estimate."""
+    name, at, device = metric.partition("@")
+    return f"latency_upper_ms{at}{device}" if name == "latency_ms" else metric

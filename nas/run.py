@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import datetime
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from nas.config import Config
+from nas.gates import Gates
 from nas.pareto import pareto_front
 from nas.records import COUNTS, LARGER_IS_BETTER, METRICS, Success
 from nas.store import FILE_NAME, RunFileError, RunStore
@@ -120,6 +121,52 @@ class Run:
         found: dict[str, Any] = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.dropna().items()}
         found["arch"] = self.architecture(int(row["id"]))
         return found
+
+    def best_on(self, device: str, latency_ms: float, **at_most: float) -> dict[str, Any]:
+        """``best`` with the latency of another device, predicted by its stored table or data sheet.
+
+        Args:
+            device: as ``--device``: a runtime here with a latency table, a stored device, or one of a data sheet.
+            latency_ms: held by the upper bound of that device's estimate.
+            at_most: further limits, as of ``best``.
+        Returns: its row with "latency_ms" and "latency_upper_ms" of that device, its architecture under "arch".
+        Raises: NothingFeasible; UnknownMetric; InvalidConfig: the device has no latency table yet.
+        """
+        table = self.candidates()
+        keeps = np.ones(len(table), dtype=bool)
+        for name, limit in at_most.items():
+            keeps &= limited_values(table, name) <= limit
+        ranked = table[keeps].sort_values(["score", "id"], ascending=[False, True])
+        gates = self._gates_on(device)
+        tightest = inf
+        for _, row in ranked.iterrows():
+            arch = self.architecture(int(row["id"]))
+            metrics = gates(arch)
+            if metrics["latency_upper_ms"] <= latency_ms:
+                known = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.dropna().items()}
+                return {**known, **metrics, "device": device, "arch": arch}
+            tightest = min(tightest, metrics["latency_upper_ms"])
+        raise NothingFeasible(
+            f"run {self.directory}: none has latency_ms of at most {latency_ms:g} on {device}; the smallest has "
+            f"{tightest:g}"
+        )
+
+    def _gates_on(self, device: str) -> Gates:
+        from nas.limits import gates_of
+        from search_spaces import default_space, load_space
+
+        task = self.store.fact("task")
+        shape = tuple(task["input_shape"])
+        name = default_space(shape[1]) if self.config.space == "auto" else self.config.space
+        return gates_of(
+            {"latency": "1000s"},
+            space=load_space(name),
+            space_name=name,
+            device=device,
+            input_shape=shape,
+            num_classes=task["num_classes"],
+            where="best",
+        )
 
     def architecture(self, candidate_id: int) -> Architecture:
         """The design of one candidate; raises RunFileError."""

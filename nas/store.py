@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf
@@ -298,9 +298,16 @@ def _row(result: Result) -> dict[str, Any]:
     if isinstance(result, Failure):
         violation = None if result.violation == inf else result.violation
         return (
-            row | dict(candidate.metrics) | {"outcome": result.kind, "reason": result.message, "violation": violation}
+            row
+            | _stored(candidate.metrics)
+            | {"outcome": result.kind, "reason": result.message, "violation": violation}
         )
-    return row | dict(result.metrics)
+    return row | _stored(result.metrics)
+
+
+def _stored(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a row keeps: bounds on further devices served the gates, and are found again from the design."""
+    return {name: value for name, value in metrics.items() if name in METRICS}
 
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:

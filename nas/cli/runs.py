@@ -58,9 +58,10 @@ def pareto(run: Path, as_json: bool) -> None:
 @click.command()
 @run_argument
 @limit_options
+@click.option("--device", help="Hold --latency on another device: a runtime here, or a name of `device ls`.")
 @json_option
-def best(run: Path, as_json: bool, **limits: str | None) -> None:
-    """The candidate with the highest score within further limits, from the run file alone."""
+def best(run: Path, device: str | None, as_json: bool, **limits: str | None) -> None:
+    """The candidate with the highest score within further limits, from the run file, on any known device."""
     from nas.config import Config
     from nas.run import Run
     from search_spaces.formats import write_published
@@ -68,7 +69,13 @@ def best(run: Path, as_json: bool, **limits: str | None) -> None:
     given = {name: value for name, value in limits.items() if value is not None}
     constraints = Config.from_dict({"constraints": given}, "best").constraints.constraints()
     with Run.open(run) as opened:
-        row = opened.best(**{c.metric: c.at_most for c in constraints})
+        wanted = {c.metric: c.at_most for c in constraints}
+        if device is None:
+            row = opened.best(**wanted)
+        elif "latency_ms" in wanted:
+            row = opened.best_on(device, wanted.pop("latency_ms"), **wanted)
+        else:
+            raise click.UsageError("--device needs --latency, which is held there")
     arch = row.pop("arch")
     if as_json:
         print_json({"run": str(run), **row, "spec": arch.to_dict()})

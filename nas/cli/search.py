@@ -25,6 +25,9 @@ from nas.cli.options import (
 @click.option("--space", help="Name from `netwright space ls`, or package.module:Space; auto suits the images.")
 @limit_options
 @click.option("--device", help="Holds the latency budget: RUNTIME[:threads=N,batch=N], or a name of `device ls`.")
+@click.option(
+    "--also", multiple=True, metavar="DEVICE=LATENCY", help="A further device to suit, openvino=1.2ms. Repeatable."
+)
 @click.option("--confidence", type=click.FloatRange(0.5, 0.99), help="Of the predicted upper bound; 0.9 by default.")
 @click.option("--score", help="Name from `netwright proxies ls`, ensemble:FILE, or package.module:function.")
 @click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
@@ -91,9 +94,18 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
             for name in reversed(place.split(".")):
                 setting = {name: setting}
             over = merge(over, setting)
+    if flags["also"]:
+        over = merge(over, {"also": [_further(text) for text in flags["also"]]})
     for text in settings:
         over = merge(over, parse_setting(text))
     return over
+
+
+def _further(text: str) -> dict[str, str]:
+    device, equals, latency = text.rpartition("=")
+    if not equals or not device.strip() or not latency.strip():
+        raise click.BadParameter(f"{text!r}: expected DEVICE=LATENCY, for example openvino=1.2ms", param_hint="--also")
+    return {"device": device.strip(), "latency": latency.strip()}
 
 
 class _resumable:  # noqa: N801 - reads as a statement

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hardware.device import Device
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
 from nas.algorithms.evolution import depth_niche
 from nas.job.task import Task
@@ -74,20 +75,53 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
         batch = upcoming[: task.config.finalists.measured]
         if not batch:
             break
-        for finalist, measurement in _measure(task, batch, narrator):
+        waiting: dict[int, dict[str, Any]] = {}
+        for finalist, measurement in _measure(task, batch, task.device, narrator):
             event = {
                 "id": finalist.id,
                 "predicted_ms": finalist.predicted_ms,
                 "within": judge(measurement, budget) == "kept",
                 "measurement": measurement.to_dict(),
             }
-            store.record("measured", event)
             measured[finalist.id] = event
+            if task.further and event["within"]:
+                waiting[finalist.id] = event
+            else:
+                store.record("measured", event)
+        _on_further(task, [finalist for finalist in batch if finalist.id in waiting], waiting, narrator)
+        for event in waiting.values():
+            store.record("measured", event)
+    _tell_error(measured, narrator)
     within = [f for f in ranked if f.id in measured and measured[f.id]["within"]]
     narrator.say(f"finalists: {len(within)} of {len(measured)} measured networks keep {budget:g} ms")
     if not within:
         raise NothingFeasible(_explain([event["measurement"] for event in measured.values()], budget))
     return within[: task.config.finalists.trained]
+
+
+def _on_further(task: Task, finalists: Sequence[Finalist], events: dict[int, dict[str, Any]], narrator: Silent) -> None:
+    """Add to the events whether networks keep the budgets of the further devices that are here, by measurement."""
+    for further in task.further:
+        if not further.target.here:
+            continue
+        left = [finalist for finalist in finalists if events[finalist.id]["within"]]
+        for finalist, measurement in _measure(task, left, further.target.device, narrator):
+            event, verdict = events[finalist.id], judge(measurement, further.budget_ms)
+            event["within"] = verdict == "kept"
+            found = {"verdict": verdict, "measurement": measurement.to_dict()}
+            event["also"] = {**event.get("also", {}), further.target.text: found}
+
+
+def _tell_error(measured: dict[int, dict[str, Any]], narrator: Silent) -> None:
+    """Say how far off the predictions were; later rounds were held against corrected ones."""
+    sound = [event for event in measured.values() if event["measurement"]["verdict"] != "void"]
+    if not sound:
+        return
+    ratios = sorted(event["measurement"]["latency_ms"] / event["predicted_ms"] for event in sound)
+    narrator.say(
+        f"finalists: measured latencies are {ratios[0]:.2f} to {ratios[-1]:.2f} times the predicted ones "
+        f"(median {ratios[len(ratios) // 2]:.2f}, {len(ratios)} networks)"
+    )
 
 
 def _explain(measurements: Sequence[dict[str, Any]], budget: float) -> str:
@@ -139,7 +173,9 @@ def _promising(finalist: Finalist, correction: float, budget: float) -> bool:
     return finalist.predicted_ms is not None and finalist.predicted_ms * correction <= budget
 
 
-def _measure(task: Task, finalists: Sequence[Finalist], narrator: Silent) -> Iterator[tuple[Finalist, Measurement]]:
+def _measure(
+    task: Task, finalists: Sequence[Finalist], device: Device, narrator: Silent
+) -> Iterator[tuple[Finalist, Measurement]]:
     """Measured whole, side by side, and handed over as soon as the measurement is sound.
 
     Those whose measurement is void are measured once more, a busy moment is not their fault; what is void in the end
@@ -149,7 +185,7 @@ def _measure(task: Task, finalists: Sequence[Finalist], narrator: Silent) -> Ite
     for left in reversed(range(TRIES)):
         models = [LayerModel.of(f.arch, task.input_shape, task.num_classes, f"candidate {f.id}") for f in waiting]
         protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(waiting)))
-        measured = list(zip(waiting, measure(models, task.device, protocol, narrator.update), strict=True))
+        measured = list(zip(waiting, measure(models, device, protocol, narrator.update), strict=True))
         narrator.done()
         yield from ((f, found) for f, found in measured if found.verdict != "void" or not left)
         waiting = [f for f, found in measured if found.verdict == "void"]

@@ -10,11 +10,12 @@ from typing import Any
 
 from hardware.lookup import ConditionsChanged, LatencyTable
 from nas.config import Config
+from nas.gates import Gates
 from nas.job.delivery_stage import deliver, train_winner
 from nas.job.finalists_stage import Finalist, choose_finalists, race
 from nas.job.guard_stage import guard
 from nas.job.search_stage import check_reachable, run_search
-from nas.job.tables import latency_table
+from nas.job.tables import latency_tables
 from nas.job.task import Task
 from nas.narrator import Silent
 from nas.run import REPORT, WINNER, Run, run_file
@@ -41,16 +42,18 @@ def start_job(config: Config, directory: Path, narrator: Silent) -> Outcome:
     task = Task(config)
     task.check()
     check_absent(directory / FILE_NAME)
-    table = latency_table(task, narrator)
-    check_reachable(task, task.gates(table))
+    table, further = latency_tables(task, narrator)
+    gates = task.gates(table, further)
+    check_reachable(task, gates)
     facts = {
         "config": config.to_dict(),
         "task": {"input_shape": list(task.input_shape), "num_classes": task.num_classes},
         "latency_table": None if table is None else table.to_json(),
+        "also_tables": [each.to_json() for each in further],
         "ensemble": task.objective.ensemble,
     }
     with RunStore.create(directory / FILE_NAME, facts) as store:
-        return _run(task, table, store, directory, narrator)
+        return _run(task, gates, store, directory, narrator)
 
 
 def resume_job(directory: Path, narrator: Silent) -> Outcome:
@@ -62,11 +65,12 @@ def resume_job(directory: Path, narrator: Silent) -> Outcome:
         config = Config.from_dict(store.fact("config"), f"run {directory}")
         text = store.fact("latency_table")
         table = None if text is None else LatencyTable.from_json(text)
+        further = [LatencyTable.from_json(each) for each in store.fact("also_tables") or ()]
         task = Task(config, store.fact("ensemble"))
         task.check()
         if not store.events("finished"):
             warn_of_other_conditions(task, table, narrator)
-        return _run(task, table, store, run_file(directory).parent, narrator)
+        return _run(task, task.gates(table, further), store, run_file(directory).parent, narrator)
 
 
 def warn_of_other_conditions(task: Task, table: LatencyTable | None, narrator: Silent) -> None:
@@ -80,10 +84,10 @@ def warn_of_other_conditions(task: Task, table: LatencyTable | None, narrator: S
         narrator.say(f"resume: {changes}. The search keeps its predictions; measurements are of this machine, now")
 
 
-def _run(task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent) -> Outcome:
+def _run(task: Task, gates: Gates, store: RunStore, directory: Path, narrator: Silent) -> Outcome:
     finished = store.events("finished")
     if not finished:
-        summary = _stages(task, table, store, directory, narrator)
+        summary = _stages(task, gates, store, directory, narrator)
         store.record("finished", {"summary": summary})
     else:
         summary = finished[-1]["summary"]
@@ -91,10 +95,7 @@ def _run(task: Task, table: LatencyTable | None, store: RunStore, directory: Pat
     return Outcome(summary, MISSED if summary["verdict"] in UNPROVEN else 0)
 
 
-def _stages(
-    task: Task, table: LatencyTable | None, store: RunStore, directory: Path, narrator: Silent
-) -> dict[str, Any]:
-    gates = task.gates(table)
+def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator: Silent) -> dict[str, Any]:
     run_search(task, gates, store, narrator)
     work = directory / WORK
     with _shared_ray(task):

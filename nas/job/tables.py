@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hardware.device_store import stored_devices
+from hardware.latency_targets import LatencyTarget
 from hardware.lookup import ConditionsChanged, LatencyTable, TableUnreadable
 from hardware.profiling import profile_stored
 from hardware.table_cache import find_table, save_table
@@ -12,39 +13,39 @@ from nas.job.task import Task
 from nas.narrator import Silent
 
 
-def latency_table(task: Task, narrator: Silent) -> LatencyTable | None:
-    """The table that the task's latency budget is held against; None when it has no latency budget.
+def latency_tables(task: Task, narrator: Silent) -> tuple[LatencyTable | None, tuple[LatencyTable, ...]]:
+    """The tables that the task's latency budgets are held against: of its device, None without a budget, and of others.
 
-    A cached table whose conditions changed is refused and made anew, in so many words.
-    Raises: MeasurementFailed, RuntimeRefused.
+    Raises: MeasurementFailed, RuntimeRefused, InvalidTable.
     """
     if task.latency_budget_ms is None:
-        return None
-    if not task.target.here:
-        predicted = elsewhere(task)
-        narrator.say(f"latency table of {task.target}, which is not here: {predicted}")
-        return predicted
-    table: LatencyTable | None = None
+        return None, ()
+    table = table_of(task, task.target, narrator)
+    return table, tuple(table_of(task, further.target, narrator) for further in task.further)
+
+
+def table_of(task: Task, target: LatencyTarget, narrator: Silent) -> LatencyTable:
+    """The table of a device, here or elsewhere.
+
+    A cached table whose conditions changed is refused and made anew, in so many words.
+    """
+    confidence = task.config.latency.confidence
+    if not target.here:
+        table = target.table(
+            task.space, task.input_shape, task.num_classes, confidence=confidence, spec=task.space_name
+        )
+        narrator.say(f"latency table of {target}, which is not here: {table}")
+        return table
+    found: LatencyTable | None = None
     try:
-        found = find_table(task.space, task.device, task.input_shape, task.num_classes, spec=task.space_name)
-        table = found and at_confidence(found, task.config.latency.confidence)
+        found = find_table(task.space, target.device, task.input_shape, task.num_classes, spec=task.space_name)
+        found = found and at_confidence(found, confidence)
     except (ConditionsChanged, TableUnreadable) as error:
         narrator.say(f"{error}")
-    if table is None:
-        table = profile(task, narrator)
+        found = None
+    table = found or profile(task, target, narrator)
     narrator.say(f"latency table: {table}")
     return table
-
-
-def elsewhere(task: Task) -> LatencyTable:
-    """The table of a device that is not here. Raises InvalidTable: its rows do not suffice."""
-    return task.target.table(
-        task.space,
-        task.input_shape,
-        task.num_classes,
-        confidence=task.config.latency.confidence,
-        spec=task.space_name,
-    )
 
 
 def at_confidence(table: LatencyTable, confidence: float) -> LatencyTable:
@@ -55,18 +56,18 @@ def at_confidence(table: LatencyTable, confidence: float) -> LatencyTable:
         raise TableUnreadable(f"{error}; it is made anew") from None
 
 
-def profile(task: Task, narrator: Silent) -> LatencyTable:
+def profile(task: Task, target: LatencyTarget, narrator: Silent) -> LatencyTable:
     """Measure kernels or sub-layers and networks of the space on the device, and keep rows and table."""
     seconds = task.config.latency.profile
-    narrator.say(f"profiling {task.space_name} on {task.device}, about {seconds:.0f} s …")
+    narrator.say(f"profiling {task.space_name} on {target}, about {seconds:.0f} s …")
     table = profile_stored(
         task.space,
-        task.device,
+        target.device,
         task.input_shape,
         task.num_classes,
         seconds=seconds,
         seed=0,
-        name=task.config.device if task.config.device in stored_devices() else "",
+        name=target.text if target.text in stored_devices() else "",
         confidence=task.config.latency.confidence,
         spec=task.space_name,
         progress=narrator.update,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from nas.config import Config
 from nas.gates import Gates
 from nas.objective import CLOSED_FORM, Objective
 from nas.protocols import SearchSpace
+from nas.records import Constraint
 from nas.train.data import Dataset, load_dataset
 from nas.train.torch_device import check_torch_device
 from predictors.proxies.failure import ProxyFailed
@@ -28,6 +29,14 @@ from search_spaces.layers import Shape
 
 class TaskFailed(ValueError):
     """The parts of a configuration exist one by one, but do not fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """A further device and its latency budget."""
+
+    target: LatencyTarget
+    budget_ms: float
 
 
 @dataclass(frozen=True)
@@ -83,9 +92,17 @@ class Task:
         """The limit on latency, if there is one."""
         return self.config.constraints.latency
 
-    def gates(self, table: LatencyTable | None) -> Gates:
-        """The cheap checks."""
-        return Gates(self.input_shape, self.num_classes, self.config.constraints.constraints(), table)
+    @cached_property
+    def further(self) -> tuple[Further, ...]:
+        """Further devices with their limits; raises InvalidDevice."""
+        return tuple(Further(find_target(one.device), one.latency) for one in self.config.also)
+
+    def gates(self, table: LatencyTable | None, further: Sequence[LatencyTable] = ()) -> Gates:
+        """The cheap checks, with the latency tables of the device and of the further ones, in order."""
+        limits = [Constraint(f"latency_ms@{one.target.text}", one.budget_ms) for one in self.further]
+        also = tuple((one.target.text, model) for one, model in zip(self.further, further, strict=True))
+        constraints = (*self.config.constraints.constraints(), *limits)
+        return Gates(self.input_shape, self.num_classes, constraints, table, also)
 
     @cached_property
     def objective(self) -> Objective:
@@ -96,7 +113,8 @@ class Task:
 
     def check(self) -> None:
         """Fail early, in one line, on whatever the configuration names but does not exist."""
-        check_installed(self.device.runtime)
+        for target in (self.target, *(one.target for one in self.further)):
+            check_installed(target.device.runtime)
         self.space  # noqa: B018 - each property checks its name
         self.dataset  # noqa: B018
         self.objective.scorer()
