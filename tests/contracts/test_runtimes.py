@@ -108,17 +108,16 @@ def test_weights_of_a_file_are_those_that_run(tmp_path):
 def test_onnx_files_are_run_or_refused_in_one_line(runtime_name, tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(source(1).onnx)
-    device = Device(runtime=runtime_name)
+    load = import_runtime(runtime_name).load
+    device, file = Device(runtime=runtime_name), OnnxFile(path)
+    network, _ = read_source(file, device)
     if RUNTIMES[runtime_name].reads_onnx:
-        [result] = measure([OnnxFile(path)], device, BRIEF)
-        assert result.numerics_error < 1e-4
-        with pytest.raises(RuntimeRefused) as error:
-            measure([OnnxFile(path)], Device(runtime=runtime_name, threads=2, batch=4), BRIEF)
-        assert "the device asks for" in str(error.value)
-    else:
-        with pytest.raises(RuntimeRefused) as error:
-            measure([OnnxFile(path)], device, BRIEF)
-        assert "ONNX file" in str(error.value)
+        assert check_numerics(load(network, device), network, device) < 1e-4
+        device = Device(runtime=runtime_name, threads=2, batch=4)
+    with pytest.raises(RuntimeRefused) as error:
+        load(read_source(file, device)[0], device)
+    expected = "the device asks for" if RUNTIMES[runtime_name].reads_onnx else "ONNX file"
+    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -17,7 +17,7 @@ from search_spaces.random_weights import random_weights
 
 COMPILERS = ("torch-compile", "aotinductor", "executorch")
 CASES = {  # space: image
-    "zen-idw-se": (3, 33, 47),
+    "zen-idw-se": (3, 17, 31),
     "resnet-small": (3, 31, 32),
     "mobilenetv3-tiny-images": (3, 37, 40),
     "nas-bench-201-tiny": (3, 33, 30),
