@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nas.cli.foreign import adapt, choose, read
 from nas.cli.options import json_option, print_facts, print_json, print_table
 from nas.cli.stdout import print_line
 
@@ -120,26 +121,6 @@ def add(files: tuple[Path, ...], name: str | None) -> None:
 
 
 @device.command()
-@click.argument("file", type=PATH)
-@click.option("--name", required=True, help="Of the device: letters, digits, '.', '_' and '-'.")
-@click.option("--format", "form", default="csv", show_default=True, help="csv, tinynas, mobile-blocks or tfnas.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
-def read(file: Path, name: str, form: str, precision: str) -> None:
-    """Store a foreign device from somebody's latency table: kernels, blocks or networks."""
-    from hardware.device_store import check_name, save_device
-    from hardware.importers import IMPORTERS
-
-    if form not in IMPORTERS:
-        raise click.BadParameter(f"{form!r}, expected one of {', '.join(IMPORTERS)}", param_hint="--format")
-    table = IMPORTERS[form](file, check_name(name), precision)
-    if not any(True for _ in table.rows()):
-        raise click.BadParameter(f"{file} holds no row that our kernels, blocks or networks can express")
-    print_line(f"{save_device(table)}: {table}")
-    for reason, count in table.notes.get("uncovered", {}).items():
-        print_line(f"left out {count} rows: {reason}")
-
-
-@device.command()
 @click.argument("name")
 def rm(name: str) -> None:
     """Forget a device's rows."""
@@ -147,3 +128,7 @@ def rm(name: str) -> None:
 
     load_device(name)
     device_path(name).unlink()
+
+
+for _command in (read, choose, adapt):
+    device.add_command(_command)
