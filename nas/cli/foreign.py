@@ -20,16 +20,22 @@ PRECISION = click.option("--precision", type=click.Choice(["fp32", "fp16", "int8
 @click.command()
 @click.argument("file", type=PATH)
 @NAME
-@click.option("--format", "form", default="csv", show_default=True, help="csv, tinynas, mobile-blocks or tfnas.")
+@click.option(
+    "--format", "form", default="csv", show_default=True, help="csv, tinynas, mobile-blocks, tfnas or networks."
+)
+@click.option("--column", help="Of a file with a column for each device: networks.")
 @PRECISION
-def read(file: Path, name: str, form: str, precision: str) -> None:
+def read(file: Path, name: str, form: str, column: str | None, precision: str) -> None:
     """Store a foreign device from somebody's latency table: kernels, blocks or networks."""
     from hardware.device_store import check_name, save_device
     from hardware.importers import IMPORTERS
 
     if form not in IMPORTERS:
         raise click.BadParameter(f"{form!r}, expected one of {', '.join(IMPORTERS)}", param_hint="--format")
-    table = IMPORTERS[form](file, check_name(name), precision)
+    if column is not None and form != "networks":
+        raise click.BadParameter(f"{form} has one device a file; leave it out", param_hint="--column")
+    more = {} if column is None else {"column": column}
+    table = IMPORTERS[form](file, check_name(name), precision, **more)
     if not any(True for _ in table.rows()):
         raise click.BadParameter(f"{file} holds no row that our kernels, blocks or networks can express")
     print_line(f"{save_device(table)}: {table}")
