@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from hardware.adaptation import adapt
 from json_line import emit
 
+from hardware.adaptation import adapt
 from hardware.calibration import held_out
 from hardware.counts import count
 from hardware.device import Device

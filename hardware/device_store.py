@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from hardware.device import Device
+from hardware.device import FP32, Device
 from hardware.device_table import DeviceTable, InvalidTable
 
 CACHE_VARIABLE = "NETWRIGHT_CACHE"
@@ -33,8 +34,13 @@ def devices_dir() -> Path:
 
 
 def device_name(device: Device) -> str:
-    """The name under which a device that is measured here is stored unless the user gives one."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", str(device)).strip("-")
+    """The name under which a device that is measured here is stored unless the user gives one: ``onnxruntime-t2``."""
+    parts = [device.runtime]
+    parts += [device.name] * (device.name != "cpu")
+    parts += [f"t{device.threads}"] * (device.threads > 1) + [f"b{device.batch}"] * (device.batch > 1)
+    parts += [device.precision] * (device.precision != FP32)
+    parts += [hashlib.sha256(device.run.encode()).hexdigest()[:8]] * bool(device.run)
+    return "-".join(parts)
 
 
 def check_name(name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from hardware.conditions import Surroundings
 from hardware.device import Device
+from hardware.device_store import check_name, device_name
 from hardware.device_table import DeviceTable, InvalidTable, KernelRow, NetworkRow, macs_of
 from hardware.kernels import Kernel
 from search_spaces import SPACES
@@ -83,3 +84,21 @@ def test_tables_of_other_devices_or_conditions_do_not_merge():
     with pytest.raises(InvalidTable, match=r"cpu_model was .*, now Z80"):
         here.merged(replace(here, conditions=replace(conditions, cpu_model="Z80")))
     assert here.merged(replace(here, conditions=replace(conditions, load=9.0))).conditions.load == 9.0
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("onnxruntime", "onnxruntime"),
+        ("onnxruntime:threads=2,batch=4,precision=int8", "onnxruntime-t2-b4-int8"),
+        ("torch:name=cuda", "torch-cuda"),
+    ],
+)
+def test_a_device_has_a_short_name(text, name):
+    assert device_name(Device.parse(text)) == name
+
+
+def test_commands_have_names_of_their_own():
+    names = {device_name(Device.parse(f"command:run={each} {{model}}")) for each in ("a", "b")}
+    assert len(names) == 2
+    assert all(check_name(name) for name in names)
