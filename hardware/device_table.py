@@ -306,14 +306,16 @@ def check_rows(rows: Sequence[Row], where: str) -> None:
     latencies a factor of 1,000 away from what any device, or the rest of this table, does: the unit is wrong.
     """
     seen: dict[Any, int] = {}
+    macs: list[int] = []
     for number, row in enumerate(rows, 1):
         place = f"{where}, row {number}"
         _check_value(row, place)
         earlier = seen.setdefault(row.key, number)
         if earlier != number:
             raise InvalidTable(f"{place}: the same as row {earlier}; keep one of them, or their median")
-        _check_unit(row, place)
-    _check_outliers(rows, where)
+        macs.append(macs_of(row))
+        _check_unit(row, macs[-1], place)
+    _check_outliers(rows, macs, where)
 
 
 def _check_value(row: Row, place: str) -> None:
@@ -332,8 +334,7 @@ def macs_of(row: Row) -> int:
     return row.kernel.macs if isinstance(row, KernelRow) else sum(kernel.macs for kernel in row.kernels())
 
 
-def _check_unit(row: Row, place: str) -> None:
-    macs = macs_of(row)
+def _check_unit(row: Row, macs: int, place: str) -> None:
     if row.latency_ms * FASTEST_MACS_PER_MS < macs:
         raise InvalidTable(
             f"{place}: {row.latency_ms:g} ms for {macs:,} multiply-adds is faster than any device; "
@@ -346,7 +347,7 @@ def _check_unit(row: Row, place: str) -> None:
         )
 
 
-def _check_outliers(rows: Sequence[Row], where: str) -> None:
+def _check_outliers(rows: Sequence[Row], work: Sequence[int], where: str) -> None:
     """Raise for a row that is 1,000 times faster or slower than the others make one expect for its work.
 
     Small work costs what a call costs, not its arithmetic: rows may differ far more than that in multiply-adds per
@@ -354,7 +355,7 @@ def _check_outliers(rows: Sequence[Row], where: str) -> None:
     """
     if len(rows) < 3:
         return
-    ms, macs = np.array([row.latency_ms for row in rows]), np.array([macs_of(row) + 1e4 for row in rows])
+    ms, macs = np.array([row.latency_ms for row in rows]), np.array(work) + 1e4
     call_ms = float(np.median(ms[np.argsort(macs)[: max(3, len(rows) // 4)]]))
     fast, usual = np.quantile(macs / ms, (0.9, 0.5))
     for factors, direction in ((macs / ms / fast, "faster"), (ms / np.maximum(call_ms, macs / usual), "slower")):

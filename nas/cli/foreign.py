@@ -70,6 +70,10 @@ def choose(space_name: str, count: int, resolution: int, classes: int, like: tup
     archs = list(dict.fromkeys(sample_widely(space, DRAWN, np.random.default_rng(seed))))
     networks = [NetworkRow(arch, shape, classes, 1.0) for arch in archs]
     known = [table for table in _stored(like) if len(table.kernels) >= LEAST_KERNELS]
+    if like and len(known) < len(like):
+        raise click.BadParameter(
+            f"{', '.join(like)}: expected devices with {LEAST_KERNELS} kernels", param_hint="--like"
+        )
     columns = [np.log(parts_ms(fit_kernel_rows(t.kernels, seed), networks).sum(axis=1)) for t in known]
     log_ms = np.array(columns).T if columns else np.zeros((len(archs), 0))
     rows = chosen_of(KnownDevices(log_ms, np.array([space.encode(arch) for arch in archs])), count)

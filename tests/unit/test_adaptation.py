@@ -86,3 +86,11 @@ def test_choose_then_adapt_on_the_command_line(tmp_path, monkeypatch):
     assert done.exit_code == 0, (done.output, done.exception)
     assert "left-out error" in done.output
     assert len(load_device("phone").networks) == 8
+
+
+def test_choosing_by_a_device_without_kernels_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path / "cache"))
+    save_device(DeviceTable("thin", networks=networks(lambda _: 1.0, 3, 0)))
+    ended = CliRunner().invoke(device, ["choose", "--space", "zen-tiny", "--like", "thin"])
+    assert ended.exit_code == 2
+    assert "thin: expected devices with 200 kernels" in ended.output
