@@ -12,6 +12,10 @@ from search_spaces.layers import Layer
 from search_spaces.onnx_graph import Graph, Weights
 
 
+class UncoveredLayer(ValueError):
+    """A layer's operation cannot be written in a format; the message names the layer."""
+
+
 class Step(NamedTuple):
     """One kernel.
 
@@ -78,6 +82,13 @@ class FoldedNetwork:
     def weight(self, layer: Layer, leaf: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The layer's tensor, checked."""
         return self._graph.weight(layer, leaf, shape)
+
+
+def check_covered(layers: Sequence[Layer], covered: Collection[str], format_: str) -> None:
+    """Raise UncoveredLayer for the first layer whose operation is not among those that a format's writer knows."""
+    for layer in layers:
+        if layer.op not in covered:
+            raise UncoveredLayer(f"layer {layer.name!r} is {layer.op}, which is not written into {format_} files")
 
 
 def resized(table: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

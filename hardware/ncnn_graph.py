@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.folded_network import FoldedNetwork, Step, resized
+from hardware.folded_network import FoldedNetwork, Step, check_covered, resized
 from search_spaces import layers as op
 from search_spaces.layers import INPUT, Layer, Shape
 from search_spaces.onnx_graph import INPUT_NAME, OUTPUT_NAME, Weights
@@ -47,8 +47,9 @@ def ncnn_model(layers: Sequence[Layer], weights: Weights, input_shape: Shape) ->
         weights: float32 tensors named as in a state dict.
         input_shape: (channels, height, width) of the image.
     Returns: a model with input "images" and output "logits".
-    Raises: WeightsMismatch.
+    Raises: UncoveredLayer, WeightsMismatch.
     """
+    check_covered(layers, _WRITERS, "ncnn")
     network = FoldedNetwork(layers, weights, _FUSED)
     graph = NcnnGraph()
     channels, height, width = input_shape
@@ -187,6 +188,24 @@ def _write_zero(graph: NcnnGraph, network: FoldedNetwork, step: Step, inputs: li
     return graph.constant(np.zeros(step.layer.shape, np.float32))
 
 
+def _write_max_pool(graph: NcnnGraph, network: FoldedNetwork, step: Step, inputs: list[str]) -> str:
+    layer = step.layer
+    texts = {0: "0", 1: str(layer.kernel), 2: str(layer.stride), 3: str(layer.padding), 5: "1"}
+    return graph.layer("Pooling", inputs, texts)
+
+
+def _write_concat(graph: NcnnGraph, network: FoldedNetwork, step: Step, inputs: list[str]) -> str:
+    """Of maps, or of vectors; a vector beside a map becomes one."""
+    if not graph.vectors.issuperset(inputs):
+        sizes = [network.layers[i].channels for i in step.layer.inputs]
+        shapes = [{0: "1", 1: "1", 2: str(size)} for size in sizes]
+        inputs = [
+            graph.layer("Reshape", [value], shape) if value in graph.vectors else value
+            for value, shape in zip(inputs, shapes, strict=True)
+        ]
+    return graph.layer("Concat", inputs, {0: "0"})
+
+
 def _write_average_pool(graph: NcnnGraph, network: FoldedNetwork, step: Step, inputs: list[str]) -> str:
     layer = step.layer
     mode = "0" if layer.kernel == layer.stride else "1"  # windows may reach beyond the map, or not
@@ -237,6 +256,8 @@ _WRITERS: dict[str, Writer] = {
     op.SUM: _write_sum,
     op.MUL: _plain("BinaryOp", {0: _MUL}),
     op.ZERO: _write_zero,
+    op.CONCAT: _write_concat,
+    op.MAX_POOL: _write_max_pool,
     op.AVG_POOL: _write_average_pool,
     op.GLOBAL_POOL: _write_global_pool,
     op.POSITION: _write_position,

@@ -13,7 +13,7 @@ import numpy as np
 import tflite
 from numpy.typing import NDArray
 
-from hardware.folded_network import FoldedNetwork
+from hardware.folded_network import FoldedNetwork, check_covered
 from search_spaces.layers import ADD, CONV, INPUT, LINEAR, RELU, RELU6, SUM, Layer, Shape
 from search_spaces.onnx_graph import Weights
 
@@ -32,10 +32,11 @@ def tflite_model(layers: Sequence[Layer], weights: Weights, input_shape: Shape, 
         input_shape: (channels, height, width) of one image.
         batch: images per call.
     Returns: a file's content; input (batch, H, W, C), output (batch, classes) or a map (batch, H, W, C).
-    Raises: WeightsMismatch.
+    Raises: UncoveredLayer, WeightsMismatch.
     """
     from hardware.tflite_nodes import WRITERS
 
+    check_covered(layers, WRITERS, "TFLite")
     network = FoldedNetwork(layers, weights, FUSED)
     channels, height, width = input_shape
     graph = TfliteGraph(batch)

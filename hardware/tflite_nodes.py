@@ -29,22 +29,25 @@ def _map(graph: TfliteGraph, layer: Layer) -> tuple[int, ...]:
     return graph.batch, height, width, channels
 
 
-def _windows(graph: TfliteGraph, layer: Layer, x: int) -> tuple[int, dict[str, int]]:
+def _windows(graph: TfliteGraph, layer: Layer, x: int, beside: float = 0.0) -> tuple[int, dict[str, int]]:
     """The input, padded by hand where TFLite's own padding would be one-sided, and the options of the window."""
     options = {"StrideW": layer.stride, "StrideH": layer.stride, "Padding": tflite.Padding.SAME}
     symmetric = layer.stride == 1 or (layer.stride == 2 and all(side % 2 for side in layer.in_shape[1:]))
     if layer.padding and layer.kernel % 2 and symmetric:
         return x, options
     options["Padding"] = tflite.Padding.VALID
-    return _padded(graph, x, [(layer.padding, layer.padding)] * 2), options
+    return _padded(graph, x, [(layer.padding, layer.padding)] * 2, beside), options
 
 
-def _padded(graph: TfliteGraph, x: int, sides: Sequence[tuple[int, int]]) -> int:
+def _padded(graph: TfliteGraph, x: int, sides: Sequence[tuple[int, int]], value: float = 0.0) -> int:
     if not any(map(any, sides)):
         return x
     paddings = [(0, 0), *sides, (0, 0)]
     shape = [size + before + after for size, (before, after) in zip(graph.shapes[x], paddings, strict=True)]
-    return graph.op("PAD", [x, graph.constant("paddings", np.array(paddings))], shape, ("PadOptions", {}))
+    inputs = [x, graph.constant("paddings", np.array(paddings))]
+    if value == 0.0:
+        return graph.op("PAD", inputs, shape, ("PadOptions", {}))
+    return graph.op("PADV2", [*inputs, graph.constant("beside", value)], shape, ("PadV2Options", {}))
 
 
 def _write_conv(graph: TfliteGraph, network: FoldedNetwork, step: Step, inputs: Sequence[int]) -> int:
@@ -157,6 +160,17 @@ def _write_average_pool(graph: TfliteGraph, network: FoldedNetwork, step: Step, 
     return _binary(graph, "MUL", pooled, graph.constant("share", share[None, :, :, None]))
 
 
+def _write_max_pool(graph: TfliteGraph, network: FoldedNetwork, step: Step, inputs: Sequence[int]) -> int:
+    layer = step.layer
+    x, options = _windows(graph, layer, inputs[0], beside=float(np.finfo(np.float32).min))
+    options |= {"FilterWidth": layer.kernel, "FilterHeight": layer.kernel}
+    return graph.op("MAX_POOL_2D", [x], _map(graph, layer), ("Pool2DOptions", options))
+
+
+def _write_concat(graph: TfliteGraph, network: FoldedNetwork, step: Step, inputs: Sequence[int]) -> int:
+    return graph.op("CONCATENATION", inputs, _map(graph, step.layer), ("ConcatenationOptions", {"Axis": 3}))
+
+
 def _taps_inside(side: int, size: int, layer: Layer) -> list[int]:
     starts = [at * layer.stride - layer.padding for at in range(size)]
     return [min(start + layer.kernel, side) - max(start, 0) for start in starts]
@@ -215,6 +229,8 @@ WRITERS: dict[str, Writer] = {
     op.SUM: _write_sum,
     op.MUL: _write_mul,
     op.ZERO: _write_zero,
+    op.CONCAT: _write_concat,
+    op.MAX_POOL: _write_max_pool,
     op.AVG_POOL: _write_average_pool,
     op.GLOBAL_POOL: _write_global_pool,
     op.POSITION: _write_position,

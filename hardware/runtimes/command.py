@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from hardware.device import FP32, Device
+from hardware.folded_network import UncoveredLayer
 from hardware.ncnn_graph import ncnn_model
 from hardware.runtimes.contract import RuntimeRefused, Source
 from hardware.runtimes.onnx_input import check_image_input
@@ -56,7 +57,10 @@ def load(source: Source, device: Device) -> OwnCommand:
     }
     for format_ in _FORMATS:
         if asked & set(format_.places):
-            paths = format_.write(source, device, folder)
+            try:
+                paths = format_.write(source, device, folder)
+            except UncoveredLayer as error:
+                raise RuntimeRefused(f"{source.name}: {error}") from None
             values |= {name: shlex.quote(str(path)) for name, path in zip(format_.places, paths, strict=True)}
     return OwnCommand(source.name, _PLACEHOLDER.sub(lambda found: values[found[1]], device.run))
 

@@ -8,6 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from hardware.device import Device
+from hardware.folded_network import UncoveredLayer
 from hardware.runtimes.contract import Images, RuntimeRefused, Source
 from hardware.tflite_graph import tflite_model
 
@@ -20,11 +21,14 @@ def version() -> str:
 def load(source: Source, device: Device) -> LitertInterpreter:
     """The network in an interpreter on so many threads.
 
-    Raises: RuntimeRefused: a bare ONNX file, or LiteRT cannot prepare the network.
+    Raises: RuntimeRefused: a bare ONNX file, an operation that we cannot write, or LiteRT cannot prepare it.
     """
     if not source.layers:
         raise RuntimeRefused(f"{source.name}: LiteRT cannot run an ONNX file; measure it with runtime onnxruntime")
-    model = tflite_model(source.layers, source.weights or {}, source.input_shape, batch=device.batch)
+    try:
+        model = tflite_model(source.layers, source.weights or {}, source.input_shape, batch=device.batch)
+    except UncoveredLayer as error:
+        raise RuntimeRefused(f"{source.name}: {error}") from None
     try:
         interpreter = Interpreter(model_content=model, num_threads=device.threads)
         interpreter.allocate_tensors()

@@ -9,6 +9,7 @@ import ncnn
 import numpy as np
 
 from hardware.device import Device
+from hardware.folded_network import UncoveredLayer
 from hardware.ncnn_graph import ncnn_model
 from hardware.runtimes.contract import Images, RuntimeRefused, Source
 from search_spaces.layers import LINEAR
@@ -23,11 +24,14 @@ def version() -> str:
 def load(source: Source, device: Device) -> NcnnNetwork:
     """The network on so many threads, in float32, with ncnn's packed layouts, Winograd and SGEMM kernels.
 
-    Raises: RuntimeRefused: a bare ONNX file, or ncnn cannot load what we wrote.
+    Raises: RuntimeRefused: a bare ONNX file, an operation that we cannot write, or ncnn cannot load it.
     """
     if not source.layers:
         raise RuntimeRefused(f"{source.name}: ncnn cannot run an ONNX file; measure it with runtime onnxruntime")
-    model = ncnn_model(source.layers, source.weights or {}, source.input_shape)
+    try:
+        model = ncnn_model(source.layers, source.weights or {}, source.input_shape)
+    except UncoveredLayer as error:
+        raise RuntimeRefused(f"{source.name}: {error}") from None
     network = ncnn.Net()
     network.opt.num_threads = device.threads
     network.opt.use_vulkan_compute = False

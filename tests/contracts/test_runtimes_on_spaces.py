@@ -1,5 +1,7 @@
 """Every operation of our spaces on every runtime: computed as the reference does, or refused by its name."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,21 @@ from hardware.measuring_process import read_source
 from hardware.models import LayerModel
 from hardware.numerics import check_numerics
 from hardware.runtimes import RUNTIMES, missing
-from hardware.runtimes.contract import import_runtime
+from hardware.runtimes.contract import RuntimeRefused, import_runtime
 from search_spaces import SPACES
 from search_spaces.expand import expand
-from search_spaces.layers import ADD, CONV, OPS, RELU
+from search_spaces.layers import (
+    ACTIVATIONS,
+    ADD,
+    CONCAT,
+    CONV,
+    GLOBAL_POOL,
+    LINEAR,
+    MAX_POOL,
+    OPS,
+    RELU,
+    Layer,
+)
 from search_spaces.random_weights import random_weights
 
 COMPILERS = ("torch-compile", "aotinductor", "executorch")
@@ -47,10 +60,56 @@ def test_each_space_computes_the_reference(name, space):
         assert check_numerics(import_runtime(name).load(source, device), source, device) < 1e-4
 
 
-def test_these_spaces_hold_nearly_all_operations():
-    """The rest is SUM with one input, and what only one published network uses."""
+def mixture():
+    """What the small networks of those spaces lack: every activation, maximum pooling, concatenation."""
+    shapes = {"in": (3, 18, 15), "wide": (6, 18, 15), "half": (6, 9, 8), "both": (12, 9, 8)}
+    rows = [Layer("conv", CONV, (-1,), shapes["in"], shapes["wide"], 3, bias=True)]
+    for activation in ACTIVATIONS:
+        at = len(rows) - 1
+        rows.append(Layer(f"act.{activation}", activation, (at,), shapes["wide"], shapes["wide"]))
+        rows.append(Layer(f"add.{activation}", ADD, (at, at + 1), shapes["wide"], shapes["wide"]))
+    at = len(rows) - 1
+    rows += [
+        Layer("below", CONV, (at,), shapes["wide"], shapes["wide"], 1, bias=True),
+        Layer("same", MAX_POOL, (at + 1,), shapes["wide"], shapes["wide"], 3, 1),
+        Layer("half", MAX_POOL, (at + 2,), shapes["wide"], shapes["half"], 3, 2),
+        Layer("two", CONCAT, (at + 3, at + 3), shapes["half"], shapes["both"]),
+        Layer("tiles", MAX_POOL, (at + 4,), shapes["both"], (12, 4, 4), 2, 2),
+        Layer("pool", GLOBAL_POOL, (at + 5,), (12, 4, 4), (12, 1, 1)),
+        Layer("pairs", CONCAT, (at + 6, at + 6), (12, 1, 1), (24, 1, 1)),
+        Layer("fc", LINEAR, (at + 7,), (24, 1, 1), (5, 1, 1)),
+    ]
+    return LayerModel("mixture", tuple(rows), shapes["in"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_other_operations_compute_the_reference(name):
+    if reason := missing(name):
+        pytest.skip(reason)
+    whole = mixture()
+    for end in (None, -4):  # with the classifier, and as maps
+        model = LayerModel("mixture", whole.layers[:end], whole.input_shape)
+        source, _ = read_source(model, Device(runtime=name))
+        assert check_numerics(import_runtime(name).load(source, Device(runtime=name)), source, Device()) < 1e-4
+
+
+def test_both_together_hold_all_operations():
     found = {layer.op for space in CASES for model in networks(space) for layer in model.layers}
-    assert len(set(OPS) - found) <= 4, set(OPS) - found
+    assert found | {layer.op for layer in mixture().layers} == set(OPS)
+
+
+@pytest.mark.parametrize("name", ["litert", "ncnn"])
+def test_an_operation_that_we_cannot_write_names_its_layer(name):
+    if reason := missing(name):
+        pytest.skip(reason)
+    source, _ = read_source(mixture(), Device(runtime=name))
+    strange = source.layers[1]._replace(name="act.new", op="a_new_one")
+    unknown = dataclasses.replace(source, layers=(source.layers[0], strange))
+    with pytest.raises(RuntimeRefused, match=r"mixture: layer 'act.new' is a_new_one, which .* not written"):
+        import_runtime(name).load(unknown, Device(runtime=name))
+    place = {"litert": "{tflite}", "ncnn": "{param}"}[name]
+    with pytest.raises(RuntimeRefused, match=r"mixture: layer 'act.new' is a_new_one, which .* not written"):
+        import_runtime("command").load(unknown, Device(runtime="command", run=f"x {place}"))
 
 
 def test_position_tables_are_resized_as_pytorch_does():
