@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
 from hardware.device import Device
+from hardware.machine import Machine, cpu_info, machine
 from hardware.runtimes import runtime_version
 
 
@@ -33,6 +33,8 @@ class Conditions:
         load: processes that ran or waited, average of the last minute, when measuring ended.
         steal: share of CPU time in 0..1 that the host withheld meanwhile.
         date: ISO 8601, UTC.
+        threads: of one call.
+        machine: instruction sets, caches, clocks and limits; None where an older release wrote.
     """
 
     device: str
@@ -47,6 +49,8 @@ class Conditions:
     load: float
     steal: float
     date: str
+    threads: int | None = None
+    machine: Machine | None = None
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a stored latency to hold."""
@@ -60,9 +64,15 @@ class Conditions:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        known = {field.name: data[field.name] for field in fields(cls)}
-        shape = known["input_shape"]
+        known = {
+            field.name: data[field.name] for field in fields(cls) if field.name not in _LATER or field.name in data
+        }
+        shape, facts = known["input_shape"], known.get("machine")
+        known["machine"] = Machine.from_dict(facts) if facts else None
         return cls(**{**known, "input_shape": tuple(shape) if shape else None})
+
+
+_LATER = ("threads", "machine")  # facts that older releases did not write
 
 
 class Surroundings:
@@ -87,6 +97,8 @@ class Surroundings:
             load=round(psutil.getloadavg()[0], 2),
             steal=round(self._steal(), 4),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
+            threads=device.threads,
+            machine=machine(),
         )
 
     def _steal(self) -> float:
@@ -99,12 +111,7 @@ class Surroundings:
 @lru_cache(maxsize=1)
 def cpu_identity() -> tuple[str, str]:
     """The CPU's name and a digest of its instruction set flags."""
-    info = Path("/proc/cpuinfo")
-    found: dict[str, str] = {}
-    if info.exists():
-        for line in info.read_text().splitlines():
-            key, _, value = line.partition(":")
-            found.setdefault(key.strip(), value.strip())
+    found = cpu_info()
     model = found.get("model name") or found.get("Model") or platform.processor() or platform.machine()
     flags = " ".join(sorted((found.get("flags") or found.get("Features") or "").split()))
     return model, hashlib.sha256(flags.encode()).hexdigest()[:12]

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -34,6 +35,7 @@ from hardware.runtimes.contract import (
     import_profiler,
     import_runtime,
 )
+from hardware.sentinels import RUNS_MS, sentinel_models
 from search_spaces.layers import Shape
 from search_spaces.onnx_graph import WeightsMismatch, onnx_model
 from search_spaces.random_weights import random_weights
@@ -52,6 +54,7 @@ class Worker:
         self.runtime = import_runtime(device.runtime)
         self.priority = Priority(device.threads, on_cpu=device.name == "cpu")
         self.loaded: list[Runnable | SelfTimed] = []
+        self.sentinels: list[Runnable] = []
 
     def hello(self) -> dict[str, Any]:
         """How timing will be done."""
@@ -67,30 +70,50 @@ class Worker:
         self.loaded.append(runnable)
         return {"input_shape": source.input_shape, "working_set_bytes": working_set, "numerics_error": error}
 
-    def burst(self, at: int, burst_ms: float) -> dict[str, Any]:
-        """Warm up, then time single runs for ``burst_ms``, three at least."""
+    def burst(self, at: int, burst_ms: float, sentinels: bool = False) -> dict[str, Any]:
+        """Warm up, then time single runs for ``burst_ms``, three at least; the sentinels right before, if asked."""
         runnable = self.loaded[at]
         if isinstance(runnable, SelfTimed):
             return {"times_ms": [runnable.latency_ms()]}
+        with self.priority.burst():
+            reading = [float(np.median(self._times_ms(each, RUNS_MS))) for each in self.sentinels if sentinels]
+            times_ms = self._times_ms(runnable, burst_ms)
+        return {"times_ms": times_ms, "sentinels_ms": reading}
+
+    def load_sentinels(self) -> dict[str, Any]:
+        """Load the sentinel networks; ONNX Runtime runs them, whatever the device's runtime."""
+        device = Device(threads=self.device.threads)
+        load = import_runtime(device.runtime).load
+        self.sentinels = [cast("Runnable", load(read_source(model, device)[0], device)) for model in sentinel_models()]
+        return {}
+
+    def _times_ms(self, runnable: Runnable, burst_ms: float) -> list[float]:
         run, now_ns = runnable.run, self.priority.now_ns
         times_ns: list[int] = []
-        with self.priority.burst():
-            began = now_ns()
-            for _ in range(WARM_UP_RUNS):
-                run()
-                if now_ns() - began > WARM_UP_MS * 1e6:
-                    break
-            before = began = now_ns()
-            while len(times_ns) < LEAST_RUNS or before - began < burst_ms * 1e6:
-                run()
-                after = now_ns()
-                times_ns.append(after - before)
-                before = after
-        return {"times_ms": [t / 1e6 for t in times_ns]}
+        began = now_ns()
+        for _ in range(WARM_UP_RUNS):
+            run()
+            if now_ns() - began > WARM_UP_MS * 1e6:
+                break
+        before = began = now_ns()
+        while len(times_ns) < LEAST_RUNS or before - began < burst_ms * 1e6:
+            run()
+            after = now_ns()
+            times_ns.append(after - before)
+            before = after
+        return [t / 1e6 for t in times_ns]
 
     def profile(self, at: int) -> dict[str, Any]:
         """End the profile of a network that was loaded for it, and return it."""
         return cast("ProfiledRunnable", self.loaded[at]).finish().to_dict()
+
+
+_WORK: dict[str, Callable[..., dict[str, Any]]] = {
+    "load": Worker.load,
+    "burst": Worker.burst,
+    "profile": Worker.profile,
+    "load sentinels": Worker.load_sentinels,
+}
 
 
 def read_source(model: Model, device: Device) -> tuple[Source, float]:
@@ -160,12 +183,8 @@ def serve(commands: TextIO, answers: TextIO) -> None:
             if worker is None:
                 worker = Worker(Device.from_dict(command["device"]))
                 answer = worker.hello()
-            elif do == "load":
-                answer = worker.load(**command)
-            elif do == "profile":
-                answer = worker.profile(**command)
             else:
-                answer = worker.burst(**command)
+                answer = _WORK[do](worker, **command)
         except (RuntimeRefused, NumericsMismatch) as error:
             answer = {"error": type(error).__name__, "message": str(error)}
         print(json.dumps(answer), file=answers, flush=True)

@@ -51,6 +51,7 @@ class MeasureProtocol:
         max_s: cap on the whole campaign, however many models; at least half of it is kept for timing.
         max_bursts: of each model.
         hang_s: a burst or a load that takes longer counts as hung.
+        sentinels: whether sentinel networks are timed beside the bursts, see ``hardware.sentinels``.
     """
 
     burst_ms: float = 20.0
@@ -59,6 +60,7 @@ class MeasureProtocol:
     max_s: float = 60.0
     max_bursts: int = 40
     hang_s: float = 60.0
+    sentinels: bool = True
 
     def __post_init__(self) -> None:
         if self.min_bursts < 3 or self.max_bursts < self.min_bursts:
@@ -143,17 +145,21 @@ def half_width(working_set_bytes: float, threads: int) -> float:
     return float(np.interp(working_set_bytes, [SMALL_BYTES, LARGE_BYTES], [SMALL_HALF_WIDTH, LARGE_HALF_WIDTH]))
 
 
-def judge(medians_ms: Sequence[float], working_set_bytes: float, threads: int = 1) -> Judgement:
+def judge(
+    medians_ms: Sequence[float], working_set_bytes: float, threads: int = 1, disturbed: Sequence[bool] = ()
+) -> Judgement:
     """Estimate, interval and verdict from the burst medians of one model.
 
     Args:
         medians_ms: in the order of measuring, at least one.
         working_set_bytes: weights and largest activation.
         threads: of one call.
+        disturbed: of each burst, whether a sentinel network was slow beside it; it explains, and decides nothing.
     """
     estimate = estimate_ms(medians_ms)
     spread = disagreement(medians_ms)
     verdict, reason = _verdict(medians_ms, spread)
+    reason += _explanation(disturbed) if reason else ""
     width = max(half_width(working_set_bytes, threads), min(spread, 1.0))
     return Judgement(estimate, min(medians_ms) / (1 + width), estimate * (1 + width), verdict, reason)
 
@@ -171,6 +177,17 @@ def _verdict(medians_ms: Sequence[float], spread: float) -> tuple[Verdict, str]:
     if slow > SLOW_SHARE:
         return "noisy", f"{slow:.0%} of {count} bursts were over {SLOW:.0%} slower: busy, or of two speeds"
     return "ok", ""
+
+
+def _explanation(disturbed: Sequence[bool]) -> str:
+    """What the sentinels add to the reason."""
+    if not disturbed:
+        return ""
+    if any(disturbed):
+        return (
+            f"; the sentinels were slow beside {sum(disturbed)} of {len(disturbed)} bursts: the machine was disturbed"
+        )
+    return "; the sentinels kept still: this network is what does not repeat"
 
 
 @dataclass

@@ -20,6 +20,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "device": ("nas.cli.device", "Devices whose latencies are known: list, show, export, add."),
     "runtimes": ("nas.cli.runtimes", "What can run a network here, and how to get what is not installed."),
     "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
+    "compare": ("nas.cli.compare", "Say which of two networks is faster, or on which of two devices one is."),
     "lint": ("nas.cli.lint", "What in a network is slow on a device for no good reason, and what each fix gains."),
     "rules": ("nas.cli.rules", "Which kind of block each stage should use on a GPU, with the evidence."),
     "rank": ("nas.cli.rules", "How much of its rank every trained convolution uses."),

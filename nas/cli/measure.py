@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from nas.cli.models import ImageOptions, load_model
 from nas.cli.options import (
     device_option,
     json_option,
@@ -15,7 +15,6 @@ from nas.cli.options import (
     print_json,
     print_table,
     quiet_option,
-    shapes,
     task_options,
 )
 
@@ -53,7 +52,8 @@ def measure(  # noqa: PLR0913 - the options
         "careful": MeasureProtocol.careful,
     }
     protocol = presets[preset]()
-    loaded = [_load(text, data, resolution, classes, in_channels) for text in models]
+    images = ImageOptions(data, resolution, classes, in_channels)
+    loaded = [load_model(text, images) for text in models]
     with narrator(quiet) as teller:
         found = measure(loaded, Device.parse(device), protocol, teller.update)
     if as_json:
@@ -67,20 +67,3 @@ def measure(  # noqa: PLR0913 - the options
             click.echo(f"{measurement.model}: your command ran it, so its output was not checked", err=True)
         if measurement.reason:
             click.echo(f"{measurement.model}: {measurement.verdict}: {measurement.reason}", err=True)
-
-
-def _load(text: str, data: str | None, resolution: int | None, classes: int | None, in_channels: int | None) -> Any:
-    from hardware.measure import LayerModel, OnnxFile
-    from nas.spec import load_spec
-    from search_spaces.arch import InvalidArchitecture
-
-    if text.endswith(".onnx"):
-        if not Path(text).is_file():
-            raise InvalidArchitecture(f"{text}: no such file, expected an ONNX model")
-        shape = (in_channels or 3, resolution, resolution) if resolution else None
-        return OnnxFile(Path(text), shape)
-    spec = load_spec(text)
-    own_data = spec.data if data is None and resolution is None else data
-    shape, num_classes = shapes(own_data, resolution, classes, in_channels or spec.in_channels)
-    name = text if len(text) <= 32 else spec.arch.digest
-    return LayerModel.of(spec.arch, shape, num_classes, name)

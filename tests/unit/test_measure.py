@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 
 import onnx
 import psutil
@@ -68,12 +69,31 @@ def test_measurements_of_layers_and_files(tmp_path):
         assert result.conditions.cpu_model == cpu_identity()[0]
         assert result.conditions.runtime_version
         assert Measurement.from_json(result.to_json()) == result
+        assert len(result.bursts) == len(result.bursts_ms)
+        assert sum(burst.runs for burst in result.bursts) == result.runs
+        assert [burst.at_s for burst in result.bursts] == sorted(burst.at_s for burst in result.bursts)
+        assert all(burst.compute >= 1 and burst.memory >= 1 for burst in result.bursts)
+        assert 0 <= result.disturbed_share <= 1
+        assert result.disturbed_share == sum(burst.disturbed for burst in result.bursts) / len(result.bursts)
+        assert result.to_dict()["disturbed_share"] == result.disturbed_share
     again = Conditions.from_dict(large.conditions.to_dict())
     assert set(again.identity()) >= {"device", "input_shape", "cpu_model", "cpu_flags", "runtime_version"}
     assert time.strptime(again.date[:19], "%Y-%m-%dT%H:%M:%S")
     assert {what for what, _ in told} == {"loading", "timing"}
     assert all(0 <= share <= 1 for _, share in told)
     assert children() == before
+
+
+def test_measurements_of_the_first_schema_are_read():
+    (now,) = measure([LayerModel.of(SMALL, SHAPE, 4)], Device(), replace(BRIEF, sentinels=False))
+    assert now.disturbed_share is None
+    data = now.to_dict() | {"version": 1}
+    for later in ("bursts", "working_set_bytes", "disturbed_share"):
+        del data[later]
+    older = Measurement.from_dict(data)
+    assert (older.latency_ms, older.bursts_ms, older.bursts) == (now.latency_ms, now.bursts_ms, ())
+    with pytest.raises(ValueError, match="schema version 3, this release reads 1 and 2"):
+        Measurement.from_dict({**data, "version": 3})
 
 
 def test_torch_and_a_batch(tmp_path):

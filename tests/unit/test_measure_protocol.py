@@ -1,54 +1,11 @@
 """The timer's statistics on a simulated machine: exact, repeatable, no real clock."""
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
+from simulated_machine import SimulatedMachine, slow_epochs
 
 from hardware.protocol import MeasureProtocol, disagreement, estimate_ms, half_width, judge, run_campaign
 
 SMALL = 1e6  # bytes of a working set that fits private caches
-
-
-@dataclass
-class SimulatedMachine:
-    """A clock, and networks whose speed depends on the epoch that the machine is in."""
-
-    true_ms: list[float]
-    epochs: list[tuple[float, float]]  # (end in seconds, slowdown), in order; 1.0 after the last
-    noise: float = 0.004
-    burst_s: float = 0.03
-    seed: int = 0
-    time_s: float = 0.0
-    order: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.rng = np.random.default_rng(self.seed)
-
-    def now(self) -> float:
-        return self.time_s
-
-    def sleep(self, seconds: float) -> None:
-        self.time_s += seconds
-
-    def burst(self, at: int) -> float:
-        self.order.append(at)
-        slowdown = next((factor for end, factor in self.epochs if self.time_s < end), 1.0)
-        self.time_s += self.burst_s
-        return self.true_ms[at] * slowdown * (1 + abs(self.rng.normal(0, self.noise)))
-
-
-def slow_epochs(seed: int, share: float, length_s: float = 400.0) -> list[tuple[float, float]]:
-    """Alternating calm and slow epochs; slow ones last 0.1-3 s and cost 1.3-1.7x."""
-    rng = np.random.default_rng(seed)
-    epochs, at = [], 0.0
-    slow = rng.random() < share
-    while at < length_s:
-        duration = rng.uniform(0.1, 3.0)
-        at += duration if slow else duration * (1 - share) / share
-        epochs.append((at, rng.uniform(1.3, 1.7) if slow else 1.0))
-        slow = not slow
-    return epochs
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
@@ -127,6 +84,21 @@ def test_the_interval_widens_with_the_working_set_and_with_disagreement():
     assert torn.high_ms == pytest.approx(1.045)
     assert torn.verdict == "noisy"
     assert calm.low_ms < 1.0 < calm.high_ms
+
+
+def test_sentinels_explain_and_decide_nothing():
+    torn = [1.0, 1.2, 1.5, 1.9, 2.4]
+    plain = judge(torn, SMALL)
+    still = judge(torn, SMALL, 1, [False] * 5)
+    slow = judge(torn, SMALL, 1, [True, False, True, True, True])
+    assert still.reason == f"{plain.reason}; the sentinels kept still: this network is what does not repeat"
+    assert slow.reason == f"{plain.reason}; the sentinels were slow beside 4 of 5 bursts: the machine was disturbed"
+    for judged in (still, slow):
+        assert (judged.estimate_ms, judged.low_ms, judged.high_ms, judged.verdict) == (
+            *(plain.estimate_ms, plain.low_ms, plain.high_ms),
+            plain.verdict,
+        )
+    assert judge([1.0] * 5, SMALL, 1, [True] * 5).reason == ""
 
 
 @pytest.mark.parametrize("threads", [2, 8])
