@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from hardware.counts import count
 from hardware.device import Device
 from hardware.device_table import DeviceTable, KernelRow, NetworkRow
 from hardware.kernel_features import demands
@@ -18,7 +17,7 @@ from hardware.kernels import Kernel, kernels_of
 from hardware.kriging import Vector
 from hardware.measure import Progress
 from hardware.models import LayerModel
-from hardware.probes import farthest_first
+from hardware.probes import farthest_first, planned_ms
 from hardware.protocol import MeasureProtocol
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
@@ -27,9 +26,7 @@ from search_spaces.layers import Shape
 CHUNK = 24  # networks that are timed together; the table is kept after each chunk
 PROTOCOL = MeasureProtocol(burst_ms=8.0, min_bursts=8, min_span_s=8.0, max_s=30.0, max_bursts=12)
 CHUNK_S = 18.0  # about how long one takes
-CANDIDATES = 8  # networks to choose from, for each that is measured
-HEAVIEST_MS = 60.0  # planned milliseconds of a call: giants teach nothing about networks that anyone wants
-_MACS_PER_MS = 2e7
+LARGEST_SHARE = 1 / 100  # of the time, for loading and timing one network: giants teach nothing that anyone wants
 
 Keep = Callable[[DeviceTable], None]
 
@@ -62,7 +59,8 @@ def measure_kernels(  # noqa: PLR0913 - the facts of a table, and how long to ta
     """
     known = {row.arch for row in table.networks if row.input_shape == input_shape and row.batch == device.batch}
     first = not known
-    for chunk in _chunks([arch for arch in archs if arch not in known], input_shape, num_classes):
+    most_ms = 1e3 * LARGEST_SHARE * left_s()
+    for chunk in _chunks([arch for arch in archs if arch not in known], input_shape, num_classes, most_ms):
         if not first and (left_s() < CHUNK_S or done(table)):
             break
         first = False
@@ -84,13 +82,16 @@ def measure_kernels(  # noqa: PLR0913 - the facts of a table, and how long to ta
     return table
 
 
-def _chunks(archs: Sequence[Architecture], input_shape: Shape, num_classes: int) -> Iterator[list[Architecture]]:
-    """The most informative networks first; those that take too long are left out."""
-    light = [a for a in archs if count(a, input_shape, num_classes).macs / _MACS_PER_MS <= HEAVIEST_MS]
+def _chunks(
+    archs: Sequence[Architecture], input_shape: Shape, num_classes: int, most_ms: float
+) -> Iterator[list[Architecture]]:
+    """The most informative networks first; those that would take too long to load and time are left out."""
+    layers = {arch: expand(arch, input_shape, num_classes) for arch in archs}
+    planned = {arch: planned_ms(each) for arch, each in layers.items()}
+    light = [arch for arch in layers if planned[arch] <= most_ms] or sorted(layers, key=planned.__getitem__)[:CHUNK]
     if not light:
         return
-    summaries = np.array([_summary(kernels_of(expand(arch, input_shape, num_classes))) for arch in light])
-    order = farthest_first(summaries, len(light))
+    order = farthest_first(np.array([_summary(kernels_of(layers[arch])) for arch in light]), len(light))
     for start in range(0, len(order), CHUNK):
         yield [light[i] for i in order[start : start + CHUNK]]
 

@@ -7,7 +7,7 @@ from onnx import helper
 
 from hardware.device import Device
 from hardware.device_store import device_name, load_device, save_device
-from hardware.kernel_profiling import kernel_rows, measure_kernels
+from hardware.kernel_profiling import _chunks, kernel_rows, measure_kernels
 from hardware.kernel_times import profiler_costs_ms, time_kernels
 from hardware.models import LayerModel
 from hardware.profiling import empty_table, stored_rows
@@ -15,6 +15,7 @@ from hardware.protocol import MeasureProtocol
 from hardware.runtimes.contract import RuntimeRefused, import_profiler
 from hardware.runtimes.onnxruntime_profile import owners_of_nodes, summarise
 from search_spaces import SPACES
+from search_spaces.arch import Architecture, Block
 
 SHAPE = (3, 16, 16)
 BRIEF = MeasureProtocol(burst_ms=1.0, min_bursts=3, min_span_s=0.05, max_s=4.0, max_bursts=3)
@@ -88,7 +89,7 @@ def test_profiling_adds_chunks_to_the_stored_table_and_does_not_repeat_them(tmp_
     monkeypatch.setattr("hardware.kernel_profiling.CHUNK", 2)
     rng = np.random.default_rng(0)
     archs = [SPACES["zen-tiny"].sample(rng) for _ in range(3)]
-    left = iter([100.0, -1.0])
+    left = iter([100.0, 100.0, -1.0])
     kept = []
 
     def keep(table):
@@ -105,3 +106,13 @@ def test_profiling_adds_chunks_to_the_stored_table_and_does_not_repeat_them(tmp_
     second = measure_kernels(stored_rows(Device()), archs, *arguments, left_s=lambda: 100.0, **quiet)
     assert {row.arch for row in second.networks} == set(archs)
     assert len(kept) == 2  # only the third network was new
+
+
+def test_giants_are_left_out_unless_there_is_nothing_else(monkeypatch):
+    monkeypatch.setattr("hardware.kernel_profiling.CHUNK", 2)
+    small = Architecture((Block("conv", 8, stride=2), Block("zen_xx", 8, inner=8)))
+    other = Architecture((Block("conv", 8, stride=2), Block("zen_xx", 16, inner=8)))
+    giant = Architecture((Block("conv", 8, stride=2), Block("zen_xx", 2048, inner=2048, depth=3)))
+    assert [set(chunk) for chunk in _chunks([giant, small, other], SHAPE, 10, 500.0)] == [{small, other}]
+    assert [set(chunk) for chunk in _chunks([giant], SHAPE, 10, 500.0)] == [{giant}]
+    assert not list(_chunks([], SHAPE, 10, 500.0))
