@@ -195,7 +195,7 @@ def test_a_resume_goes_on_with_the_finalists_that_were_chosen(store, monkeypatch
     task = Task(Config.from_dict(config))
     within = {3, 20, 50, 55}  # too few in the rounds of one session
 
-    def measured(task, batch, narrator):
+    def measured(task, batch, device, narrator):
         return [(f, replace(MEASURED, high_ms=1.0 if f.id in within else 1.2)) for f in batch]
 
     monkeypatch.setattr(finalists_stage, "_measure", measured)
@@ -214,7 +214,7 @@ def test_a_finalist_whose_measurement_is_void_is_measured_again(monkeypatch):
         return [replace(MEASURED, verdict="ok" if quiet or i == 0 else "void") for i in range(len(models))]
 
     monkeypatch.setattr(finalists_stage, "measure", measure)
-    found = list(finalists_stage._measure(task, finalists, Silent()))
+    found = list(finalists_stage._measure(task, finalists, task.device, Silent()))
     assert sizes == [3, 2, 1]
     assert [(finalist.id, measurement.verdict) for finalist, measurement in found] == [(0, "ok"), (1, "ok"), (2, "ok")]
 
@@ -244,7 +244,7 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(store, monkeypatc
 def test_noise_is_not_called_slowness(store, monkeypatch):
     task = Task(Config.from_dict({"search": {"algorithm": "random"}, "constraints": {"latency": "1.15ms"}}))
     void = replace(MEASURED, verdict="void", reason="two speeds")
-    monkeypatch.setattr(finalists_stage, "_measure", lambda task, batch, narrator: [(f, void) for f in batch])
+    monkeypatch.setattr(finalists_stage, "_measure", lambda task, batch, device, narrator: [(f, void) for f in batch])
     with pytest.raises(NothingFeasible, match="no measurement can be believed \\(two speeds\\)"):
         finalists_stage.choose_finalists(task, store, Silent())
 
@@ -312,3 +312,27 @@ def test_a_run_that_goes_on_on_another_machine_is_told_so():
     [line] = said.lines
     assert "cpu_model was Z80, now 6502. The search keeps its predictions" in line
     assert "profile" not in line
+
+
+def test_further_devices_are_measured_too_and_one_that_is_missed_counts(store, monkeypatch):
+    config = {
+        "search": {"algorithm": "random"},
+        "constraints": {"latency": "1.15ms"},
+        "also": [{"device": "torch", "latency": "1.15ms"}],
+        "finalists": {"trained": 2, "measured": 4},
+    }
+    task = Task(Config.from_dict(config))
+    asked = []
+
+    def measured(task, batch, device, narrator):
+        asked.append((device.runtime, len(batch)))
+        slow = device.runtime == "torch"
+        return [(f, replace(MEASURED, high_ms=1.3 if slow and f.id % 2 else 1.0)) for f in batch]
+
+    monkeypatch.setattr(finalists_stage, "_measure", measured)
+    found = finalists_stage.measure_finalists(task, store, Silent())
+    assert asked[:2] == [("onnxruntime", 4), ("torch", 4)]
+    assert len(found) == 2
+    assert all(finalist.id % 2 == 0 for finalist in found)
+    events = store.events("measured")
+    assert {event["also"]["torch"]["verdict"] for event in events} == {"kept", "unclear"}
