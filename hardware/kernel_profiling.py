@@ -24,7 +24,7 @@ from search_spaces.expand import expand
 from search_spaces.layers import Shape
 
 CHUNK = 16  # networks that are timed together; the table is kept after each chunk
-PROTOCOL = MeasureProtocol(burst_ms=8.0, min_bursts=8, min_span_s=8.0, max_s=20.0, max_bursts=12)
+PROTOCOL = MeasureProtocol(burst_ms=8.0, min_bursts=6, min_span_s=6.0, max_s=10.0, max_bursts=12)
 CHUNK_S = 13.0  # about how long one takes
 LARGEST_SHARE = 1 / 100  # of the time, for loading and timing one network: giants teach nothing that anyone wants
 

@@ -194,7 +194,7 @@ def _pool(space: Space, rng: np.random.Generator, rows: DeviceTable) -> list[Arc
     """Networks to choose from, other ones when some were measured before."""
     for _ in range(len(rows.networks)):
         rng.random()
-    return sample_widely(space, 2 * SAMPLED_NETWORKS, rng)
+    return sample_widely(space, SAMPLED_NETWORKS + len(rows.networks), rng)
 
 
 def _measure_pieces(  # noqa: PLR0913 - as ``profile_space``
