@@ -12,7 +12,7 @@ from search_spaces.layers import ADD, INPUT, MUL, main_path
 
 def _architecture(kind, *, se=False):
     def block(channels, stride, depth):
-        choices = {"inner": 8, "expansion": 2, "se": se, "heads": 2, "head_width": 3, "ops": CELL}
+        choices = {"inner": 8, "expansion": 2, "se": se, "heads": 2, "head_width": 3, "group_width": 4, "ops": CELL}
         kernel = 2 if kind == "vit_patches" else 3
         return sensible(kind, channels=channels, kernel=kernel, stride=stride, depth=depth, **choices)
 
