@@ -3,13 +3,11 @@
     python benchmarks/bench_analytic.py
 
 V100: fitted to nine tenths of the rows given, scored on the rest; the fitted numbers are printed, and stand in
-``hardware.analytic_devices``. Phones: data sheets alone, scored on nn-Meter's inverted residuals. Networks: GENets as
-published (Lin et al. 2020, README: ms an image at batch 64, T4 with TensorRT). Needs the folder that NETWRIGHT_DATA
-names (or ../shared/data); what is absent is skipped.
+``hardware.analytic_devices``. Phones: data sheets alone, scored on those of nn-Meter's blocks that ours equal.
+Networks: GENets as published (Lin et al. 2020, README: ms an image at batch 64, T4 with TensorRT). Needs the folder
+that NETWRIGHT_DATA names (or ../shared/data); what is absent is skipped.
 """
 
-import csv
-import gzip
 import json
 import os
 from pathlib import Path
@@ -21,9 +19,9 @@ from hardware.analytic_devices import analytic_device
 from hardware.analytic_latency import AnalyticLatency
 from hardware.calibration import held_out
 from hardware.gpu_rules import SHORT, unit_kernels
+from hardware.importers.nn_meter_blocks import read_nn_meter_blocks
 from hardware.importers.tinynas_rows import read_tinynas_rows
 from hardware.kernel_arrays import KernelArrays
-from hardware.kernels import Kernel
 from hardware.roofline_fit import fit_roofline
 from search_spaces.formats import read_published
 
@@ -74,28 +72,13 @@ def blocks_on(phone):
     if not file.exists():
         skip(f"analytic.{phone}", f"no {file.name} in {DATA}")
         return
-    model = analytic_device(phone)
-    with gzip.open(file, "rt") as lines:
-        rows = [(row["block"], float(row["latency_ms"])) for row in csv.DictReader(lines)]
-    known = [(kernels, ms) for name, ms in rows if (kernels := inverted_residual(name)) is not None]
-    predicted = np.array([model.predict_ms(kernels).sum() for kernels, _ in known])
-    measured = np.array([ms for _, ms in known])
+    model, rows = analytic_device(phone), read_nn_meter_blocks(file, phone).pieces
+    predicted = np.array([model.predict_ms(row.kernels()).sum() for row in rows])
+    measured = np.array([row.latency_ms for row in rows])
     score = held_out(predicted, measured)
     facts = {"spearman": round(score.spearman, 4), "within_10": round(score.within_10, 3)}
     errors = 100 * np.abs(predicted / measured - 1)
     emit(f"analytic.{phone}", errors, "% error", mean_error=round(100 * score.mape, 1), **facts)
-
-
-def inverted_residual(name):
-    """Kernels of ``conv_{side}_{in}_{out}_{expansion}_{stride}_hard_swish_{kernel}_nose``; None for other blocks."""
-    parts = name.replace("hard_swish", "act").split("_")
-    if parts[0] != "conv" or parts[-1] != "nose":
-        return None
-    side, cin, cout, expansion, stride, kernel = (int(parts[i]) for i in (1, 2, 3, 4, 5, 7))
-    middle, out = cin * expansion, -(-side // stride)
-    expand = [Kernel("pointwise", (cin, side, side), (middle, side, side))] if middle != cin else []
-    depthwise = Kernel("depthwise", (middle, side, side), (middle, out, out), kernel, stride, middle)
-    return [*expand, depthwise, Kernel("pointwise", (middle, out, out), (cout, out, out))]
 
 
 def blocks_table():

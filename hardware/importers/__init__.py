@@ -8,6 +8,7 @@ from hardware.device_table import DeviceTable
 from hardware.importers.generic_csv import read_generic_csv
 from hardware.importers.mobile_blocks import read_mobile_blocks
 from hardware.importers.network_columns import read_network_columns
+from hardware.importers.nn_meter_blocks import read_nn_meter_blocks
 from hardware.importers.tfnas_blocks import read_tfnas_blocks
 from hardware.importers.tinynas_rows import read_tinynas_rows
 
@@ -16,5 +17,6 @@ IMPORTERS: dict[str, Callable[..., DeviceTable]] = {
     "tinynas": read_tinynas_rows,
     "mobile-blocks": read_mobile_blocks,
     "tfnas": read_tfnas_blocks,
+    "nn-meter": read_nn_meter_blocks,
     "networks": read_network_columns,  # takes the column, too
 }

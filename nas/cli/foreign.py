@@ -21,7 +21,11 @@ PRECISION = click.option("--precision", type=click.Choice(["fp32", "fp16", "int8
 @click.argument("file", type=PATH)
 @NAME
 @click.option(
-    "--format", "form", default="csv", show_default=True, help="csv, tinynas, mobile-blocks, tfnas or networks."
+    "--format",
+    "form",
+    default="csv",
+    show_default=True,
+    help="csv, tinynas, mobile-blocks, tfnas, nn-meter or networks.",
 )
 @click.option("--column", help="Of a file with a column for each device: networks.")
 @PRECISION
