@@ -14,6 +14,7 @@ Matrix = NDArray[np.float64]
 
 _ROBUST_PASSES = 5
 LEAST_NETWORKS = 5
+LEAST_BEYOND = 5  # networks with more weights than a cache holds, before a cost is read off them
 CACHE_SIZES_MB = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
 
 
@@ -91,7 +92,9 @@ class Calibration:
 UNCALIBRATED = Calibration(0.0, 1.0, 0.0, 0.0, math.inf, 1.0, HeldOut(0, math.nan, math.nan, math.nan))
 
 
-def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidence: float) -> Calibration:
+def calibrate(
+    summed: Matrix, measured_ms: Vector, overhead_ms: float, confidence: float, *, cached_alone: bool = True
+) -> Calibration:
     """Fit the two coefficients and the upper bound.
 
     Args:
@@ -99,7 +102,9 @@ def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidenc
         measured_ms: (n,) latency of the whole networks.
         overhead_ms: of one call.
         confidence: of the upper bound, 0.5..0.99.
+        cached_alone: whether the blocks were measured alone; inside networks their times hold the caches' part.
     """
+    summed = summed if cached_alone else summed * (1.0, 0.0)
     rest_ms = np.maximum(measured_ms - overhead_ms, 0.1 * measured_ms)
     cached_mb, (factor, per_megabyte_ms) = _fit(summed, rest_ms)
     others = [np.delete(np.arange(len(rest_ms)), i) for i in range(len(rest_ms))]
@@ -119,8 +124,14 @@ def calibrate(summed: Matrix, measured_ms: Vector, overhead_ms: float, confidenc
 
 
 def _fit(summed: Matrix, measured_ms: Vector) -> tuple[float, Vector]:
-    """The cache size, of a few, that explains the networks best, and the two coefficients for it."""
-    fits = [(cached_mb, _robust_fit(_beyond(summed, cached_mb), measured_ms)) for cached_mb in CACHE_SIZES_MB]
+    """The cache size, of a few, that explains the networks best, and the two coefficients for it.
+
+    Sizes that hardly a network lies beyond are none of them: one network would say what all larger ones cost.
+    """
+    sizes = [size for size in CACHE_SIZES_MB if (summed[:, 1] > size).sum() >= LEAST_BEYOND]
+    if not sizes:
+        return CACHE_SIZES_MB[-1], np.append(_robust_fit(summed[:, :1], measured_ms), 0.0)
+    fits = [(cached_mb, _robust_fit(_beyond(summed, cached_mb), measured_ms)) for cached_mb in sizes]
     errors = [
         float(np.mean(np.abs(_beyond(summed, cached_mb) @ coefficients / measured_ms - 1)))
         for cached_mb, coefficients in fits

@@ -70,7 +70,8 @@ def fit_latency_table(  # noqa: PLR0913 - the facts of a table
         space_spec=spec or space_name(space),
         space_digest=space_digest(space),
     )
-    if len(rows.kernels) >= LEAST_KERNELS:
+    in_place = len(rows.kernels) >= LEAST_KERNELS
+    if in_place:
         summed = _out_of_fold(table_of, rows.kernels, networks, seed)
         table = table_of(pieces=fit_kernel_rows(rows.kernels, seed))
     elif len(rows.pieces) >= LEAST_SUB_LAYERS // 2:
@@ -81,7 +82,7 @@ def fit_latency_table(  # noqa: PLR0913 - the facts of a table
             f"device {rows.name}: {len(rows.kernels)} kernels and {len(rows.pieces)} pieces were measured, at least "
             f"{LEAST_KERNELS} or {LEAST_SUB_LAYERS // 2} are needed; measure more with netwright profile"
         )
-    calibration: Calibration = calibrate(summed, measured_ms, rows.overhead_ms, confidence)
+    calibration: Calibration = calibrate(summed, measured_ms, rows.overhead_ms, confidence, cached_alone=not in_place)
     predicted_ms = [float(calibration.predict(*row)) for row in summed]
     pairs = tuple(zip(predicted_ms, measured_ms.tolist(), strict=True))
     return replace(table, calibration=calibration, measured=pairs)

@@ -23,10 +23,11 @@ from search_spaces.arch import Architecture
 from search_spaces.expand import expand
 from search_spaces.layers import Shape
 
-CHUNK = 16  # networks that are timed together; the table is kept after each chunk
+CHUNK = 16  # networks that are timed together at most; the table is kept after each chunk
+CHUNK_MS = 12_000.0  # and no more than are planned to take so long, lest large ones get too few bursts
 PROTOCOL = MeasureProtocol(burst_ms=8.0, min_bursts=6, min_span_s=6.0, max_s=10.0, max_bursts=12)
 CHUNK_S = 13.0  # about how long one takes
-LARGEST_SHARE = 1 / 100  # of the time, for loading and timing one network: giants teach nothing that anyone wants
+LARGEST_SHARE = 1 / 40  # of the time, for loading and timing one network: giants teach nothing that anyone wants
 
 Keep = Callable[[DeviceTable], None]
 
@@ -92,8 +93,13 @@ def _chunks(
     if not light:
         return
     order = farthest_first(np.array([_summary(kernels_of(layers[arch])) for arch in light]), len(light))
-    for start in range(0, len(order), CHUNK):
-        yield [light[i] for i in order[start : start + CHUNK]]
+    chunk: list[Architecture] = []
+    for arch in (light[i] for i in order):
+        if chunk and (len(chunk) == CHUNK or sum(planned[each] for each in (*chunk, arch)) > CHUNK_MS):
+            yield chunk
+            chunk = []
+        chunk.append(arch)
+    yield chunk
 
 
 def _summary(kernels: Sequence[Kernel]) -> Vector:
