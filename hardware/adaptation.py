@@ -1,10 +1,11 @@
-"""A known device's kernels carried to a new device by a few whole networks: one factor, or one a kind of kernel.
+"""A known device's kernels carried to a new device by a few whole networks: factors, and a cost of every kernel.
 
-    latency(network) = sum over kinds of factor(kind) * known milliseconds of its kernels of that kind
+    latency(network) = sum over kinds of factor(kind) * known milliseconds of its kernels of that kind + cost * kernels
 
-The factors are shrunk towards one scale, how far is decided by leaving each measured network out: neither one factor
-nor five wins everywhere. The result is a table of its own: the known rows, scaled, beside the measured networks, to
-which searches then calibrate.
+The cost is what a kernel takes beside its arithmetic: threads that wait for each other, numbers that change their form.
+Factors are shrunk towards one scale and the cost towards none; how far is decided by leaving each measured network out:
+neither one factor nor all of this wins everywhere. The result is a table of its own: the known rows, carried over,
+beside the measured networks, to which searches then calibrate.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from hardware.transfer import Matrix, Vector
 
 OTHER = "other"
 KINDS = (*CONV_KINDS, OTHER)
-SHRINKAGES = (math.inf, 10.0, 3.0, 1.0, 0.3, 0.1)  # infinite is one factor for all
+CALL_MS = 1e-3  # of which the cost of a kernel is a multiple
+SHRINKAGES = (math.inf, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # infinite is one factor for all
 LEAST_NETWORKS = 5
 ROBUST_PASSES = 5
 
@@ -37,13 +39,15 @@ class Adapted(NamedTuple):
         table: of the new device.
         like: the name of the known one.
         factors: by kind of kernel.
-        shrinkage: towards one factor; infinite: one factor.
+        call_ms: cost of every kernel beside.
+        shrinkage: towards one factor and no cost; infinite: one factor.
         held_out: errors on the measured networks, each left out in turn.
     """
 
     table: DeviceTable
     like: str
     factors: dict[str, float]
+    call_ms: float
     shrinkage: float
     held_out: HeldOut
 
@@ -75,42 +79,59 @@ def adapt(measured: DeviceTable, known: Sequence[DeviceTable], seed: int = 0) ->
         shrinkage, scores = _best_shrinkage(parts, ms)
         tried.append((scores.mape, table, parts, shrinkage, scores))
     _, like, parts, shrinkage, scores = min(tried, key=lambda one: one[0])
-    factors = dict(zip(KINDS, fit_factors(parts, ms, shrinkage).tolist(), strict=True))
-    kernels = tuple(replace(row, latency_ms=row.latency_ms * factors[_kind(row.kernel)]) for row in like.kernels)
+    *by_kind, calls = fit_factors(parts, ms, shrinkage).tolist()
+    factors, call_ms = dict(zip(KINDS, by_kind, strict=True)), CALL_MS * calls
+    kernels = tuple(
+        replace(row, latency_ms=row.latency_ms * factors[_kind(row.kernel)] + call_ms) for row in like.kernels
+    )
     source = f"{like.name} carried over by {len(ms)} networks"
-    notes = {"like": like.name, "factors": factors, "left_out_error": scores.mape}
+    notes = {"like": like.name, "factors": factors, "call_ms": call_ms, "left_out_error": scores.mape}
     table = replace(measured, kernels=kernels, source=source, notes={**measured.notes, **notes})
-    return Adapted(table.check(), like.name, factors, shrinkage, scores)
+    return Adapted(table.check(), like.name, factors, call_ms, shrinkage, scores)
 
 
 def parts_ms(model: KernelModel, networks: Sequence[NetworkRow]) -> Matrix:
-    """(n, 5) milliseconds of networks on a known device, by kind of kernel in the order of ``KINDS``."""
-    found = np.zeros((len(networks), len(KINDS)))
+    """(n, 6) milliseconds of networks on a known device by kind of kernel in the order of ``KINDS``, then of calls.
+
+    Calls are the kernels counted, times ``CALL_MS``: no part of the known latency.
+    """
+    found = np.zeros((len(networks), len(KINDS) + 1))
     for i, row in enumerate(networks):
         kernels = row.kernels()
         each = model.predict(kernels, np.full(len(kernels), float(footprint_of(kernels))))
         np.add.at(found[i], [KINDS.index(_kind(kernel)) for kernel in kernels], each)
+        found[i, -1] = CALL_MS * len(kernels)
     return found
 
 
+def known_ms(parts: Matrix) -> Vector:
+    """(n,) milliseconds on the known device, the call apart."""
+    return np.asarray(parts[:, :-1].sum(axis=1))
+
+
 def fit_factors(parts: Matrix, ms: Vector, shrinkage: float) -> Vector:
-    """(5,) non-negative factors: least relative errors, outliers counted less, shrunk to the median ratio."""
+    """(6,) non-negative factors: least relative errors, outliers counted less, shrunk to the median ratio.
+
+    The last, of calls, is shrunk to nothing.
+    """
     from scipy.optimize import nnls
 
-    scale = float(np.median(ms / parts.sum(axis=1)))
+    total_ms = known_ms(parts)
+    scale = float(np.median(ms / total_ms))
+    goal = np.append(np.ones(len(KINDS)), 0.0)
     if math.isinf(shrinkage):
-        return np.full(parts.shape[1], scale)
-    share = parts / parts.sum(axis=1, keepdims=True)
-    relative = share * (scale * parts.sum(axis=1) / ms)[:, None]  # of factors as multiples of the scale
+        return scale * goal
+    share = parts / total_ms[:, None]
+    relative = share * (scale * total_ms / ms)[:, None]  # of factors as multiples of the scale
     prior = np.sqrt(shrinkage * len(ms) * np.maximum((share**2).mean(axis=0), 1e-4) / 10)
-    weight, factors = np.ones(len(ms)), np.ones(parts.shape[1])
+    weight, factors = np.ones(len(ms)), goal
     for _ in range(ROBUST_PASSES):
         rows = np.vstack([relative * weight[:, None], np.diag(prior)])
-        factors, _ = nnls(rows, np.concatenate([weight, prior]))
+        factors, _ = nnls(rows, np.concatenate([weight, prior * goal]))
         error = relative @ factors - 1
         spread = 2 * (1.4826 * float(np.median(np.abs(error))) + 1e-3)
         weight = 1 / np.sqrt(1 + (error / spread) ** 2)
-    return np.asarray(scale * np.maximum(factors, 1e-3))
+    return np.asarray(scale * np.maximum(factors, 1e-3 * goal))
 
 
 def _best_shrinkage(parts: Matrix, ms: Vector) -> tuple[float, HeldOut]:

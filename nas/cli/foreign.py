@@ -61,7 +61,7 @@ def choose(space_name: str, count: int, resolution: int, classes: int, like: tup
     """
     import numpy as np
 
-    from hardware.adaptation import parts_ms
+    from hardware.adaptation import known_ms, parts_ms
     from hardware.device_table import NetworkRow
     from hardware.fitting import LEAST_KERNELS, fit_kernel_rows
     from hardware.spaces import sample_widely
@@ -78,7 +78,7 @@ def choose(space_name: str, count: int, resolution: int, classes: int, like: tup
         raise click.BadParameter(
             f"{', '.join(like)}: expected devices with {LEAST_KERNELS} kernels", param_hint="--like"
         )
-    columns = [np.log(parts_ms(fit_kernel_rows(t.kernels, seed), networks).sum(axis=1)) for t in known]
+    columns = [np.log(known_ms(parts_ms(fit_kernel_rows(t.kernels, seed), networks))) for t in known]
     log_ms = np.array(columns).T if columns else np.zeros((len(archs), 0))
     rows = chosen_of(KnownDevices(log_ms, np.array([space.encode(arch) for arch in archs])), count)
     text = io.StringIO()
@@ -104,8 +104,8 @@ def adapt(name: str, results: Path, like: tuple[str, ...], precision: str) -> No
     print_line(f"{save_device(found.table)}: {found.table}")
     factors = ", ".join(f"{kind} {factor:.3g}" for kind, factor in found.factors.items())
     print_line(
-        f"{found.like} with factors {factors}; left-out error {found.held_out.mape:.1%}, "
-        f"{found.held_out.within_10:.0%} within 10 %, on {found.held_out.networks} networks"
+        f"{found.like} with factors {factors} and {1e3 * found.call_ms:.2g} us a kernel; left-out error "
+        f"{found.held_out.mape:.1%}, {found.held_out.within_10:.0%} within 10 %, on {found.held_out.networks} networks"
     )
 
 
