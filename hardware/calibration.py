@@ -79,14 +79,16 @@ class Calibration:
         return self.overhead_ms + self.factor * blocks_ms + self.per_megabyte_ms * uncached_mb
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
+        """JSON-ready form; what is not known is null."""
+        held = {name: None if math.isnan(value) else value for name, value in asdict(self.held_out).items()}
+        return {**asdict(self), "held_out": held}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
         residuals = tuple(data.get("residuals", ()))
-        return cls(**{**data, "held_out": HeldOut(**data["held_out"]), "residuals": residuals})
+        held: dict[str, Any] = {k: math.nan if value is None else value for k, value in data["held_out"].items()}
+        return cls(**{**data, "held_out": HeldOut(**held), "residuals": residuals})
 
 
 UNCALIBRATED = Calibration(0.0, 1.0, 0.0, 0.0, math.inf, 1.0, HeldOut(0, math.nan, math.nan, math.nan))

@@ -1,8 +1,13 @@
-"""A device table as one CSV, for spreadsheets and other programs; JSON is the form that keeps every fact."""
+"""A device table as one CSV, for spreadsheets and other programs; JSON is the form that keeps every fact.
+
+``hardware.importers.generic_csv`` reads the rows back; name, precision, conditions and notes of the device
+are not in it.
+"""
 
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 from hardware.device_table import DeviceTable, KernelRow, NetworkRow, PieceRow, Row
@@ -16,7 +21,7 @@ COLUMNS = (
 
 def write_csv(table: DeviceTable, path: Path) -> None:
     """One line for each row: kernels by their sizes, pieces and networks by the JSON of their design."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(_line(row) for row in table.rows())
@@ -32,7 +37,7 @@ def _line(row: Row) -> dict[str, object]:
             "latency_ms": row.latency_ms,
         }  # fmt: skip
     if isinstance(row, PieceRow):
-        block = "" if row.block is None else row.block.to_dict()
+        block = "" if row.block is None else json.dumps(row.block.to_dict())
         return {
             "what": "piece", "batch": row.batch, **_sides("in_", row.in_shape), "arch": block, "first": int(row.first),
             "copies": row.copies, "num_classes": row.num_classes, "latency_ms": row.latency_ms,

@@ -13,6 +13,7 @@ import platformdirs
 
 from hardware.device import FP32, Device
 from hardware.device_table import DeviceTable, InvalidTable
+from hardware.runtimes import RUNTIMES
 
 CACHE_VARIABLE = "NETWRIGHT_CACHE"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -47,6 +48,21 @@ def check_name(name: str) -> str:
     """The name, if a table can have it. Raises InvalidTable."""
     if not _NAME.fullmatch(name):
         raise InvalidTable(f"device name {name!r}: expected letters, digits, '.', '_' and '-', up to 100")
+    return name
+
+
+def foreign_name(name: str) -> str:
+    """The name, if a device that is not measured here may be stored under it.
+
+    Raises: InvalidTable: a runtime has it, or a device whose rows were measured.
+    """
+    if check_name(name) in RUNTIMES:
+        raise InvalidTable(f"device name {name!r} is a runtime's, expected another one")
+    if device_path(name).is_file() and load_device(name).device:
+        raise InvalidTable(
+            f"device {name}: its rows were measured, not read; give another --name, or forget them: "
+            f"netwright device rm {name}"
+        )
     return name
 
 

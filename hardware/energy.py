@@ -91,8 +91,8 @@ def _yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InvalidEnergyTable(f"{path}: not YAML ({reason})") from None
     if not isinstance(data, dict):
@@ -101,11 +101,14 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InvalidEnergyTable(f"{path}: columns {reader.fieldnames}, expected {', '.join(COLUMNS)}")
-        return list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise InvalidEnergyTable(f"{path}: columns {reader.fieldnames}, expected {', '.join(COLUMNS)}")
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidEnergyTable(f"{path}: cannot be read ({error}); expected text, {', '.join(COLUMNS)}") from None
 
 
 def _costs(rows: Iterable[dict[str, Any]], path: Path) -> dict[str, OpCost]:

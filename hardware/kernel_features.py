@@ -30,7 +30,6 @@ FEATURES = (
     "log_inputs",
     "log_outputs",
     "log_weights",
-    "log_intensity",
     "log_in_channels",
     "log_channels",
     "log_side",
@@ -44,6 +43,7 @@ FEATURES = (
     "log_steps",
     "edge_share",
 )
+AMOUNTS = ("log_macs", "log_inputs", "log_outputs", "log_weights", "log_batch", "log_lanes", "log_steps")
 
 
 def demands(kernels: Sequence[Kernel]) -> Matrix:
@@ -73,8 +73,7 @@ def _features(kernel: Kernel) -> tuple[float, ...]:
     inputs, outputs = kernel.batch * prod(kernel.in_shape), kernel.batch * prod(kernel.shape)
     macs, weights = true_macs(kernel), kernel.weight_count
     group = channels // kernel.groups if kernel.is_conv else channels
-    intensity = macs / (inputs + outputs + weights)
-    amounts = (macs, inputs, outputs, weights, intensity)
+    amounts = (macs, inputs, outputs, weights)
     sides = (in_channels, channels, height, in_height, group, kernel.batch)
     spills = (_spill(size, block) for block in BLOCKS for size in (in_channels, channels, group))
     return (

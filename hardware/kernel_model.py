@@ -3,8 +3,8 @@
 The roofline is a non-negative cost of multiply-adds, maps, weights and calls for each kind of kernel. The correction is
 gradient boosting on physical features. One of them is no property of the kernel: the *footprint* of its network, all
 weights and maps together. What fits into the caches stays there between calls, so the same kernel is slower in a larger
-network; the correction never falls with it. Predictions are made on a grid of footprints, so that pieces of networks
-can be cached.
+network. The correction never falls with it, nor with any amount of work while the shape stays. Predictions are made on
+a grid of footprints, so that pieces of networks can be cached.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.forest import Forest
-from hardware.kernel_features import DEMANDS, FEATURES, demands, features
+from hardware.kernel_features import AMOUNTS, DEMANDS, FEATURES, demands, features
 from hardware.kernels import KINDS, Kernel
 from hardware.pieces import Piece
 
@@ -82,6 +82,10 @@ class KernelModel:
         rows = np.column_stack([features(kernels), np.log2(footprints)])
         return np.asarray(self.roofline(kernels) * np.exp(self.correction.predict(rows)))
 
+    def predict_ms(self, kernels: Sequence[Kernel]) -> Vector:
+        """(n,) milliseconds of kernels whose network is unknown."""
+        return self.predict(kernels, np.full(len(kernels), np.nan))
+
     def roofline(self, kernels: Sequence[Kernel]) -> Vector:
         """(n,) milliseconds by the costs alone."""
         return _roofline_ms(kernels, self.costs)
@@ -138,7 +142,7 @@ def fit_kernel_model(
         weight=weights / weights.mean(),
         base_margin=np.log(_roofline_ms(kernels, costs)),
     )
-    monotone = (*(0 for _ in FEATURES), 1)  # a larger footprint never makes a kernel faster
+    monotone = (*(int(name in AMOUNTS) for name in FEATURES), 1)
     booster = xgboost.train({**_SETTINGS, "seed": seed, "monotone_constraints": monotone}, data, ROUNDS)
     return KernelModel(costs, Forest.of(booster, DEPTH))
 
@@ -148,8 +152,15 @@ def _roofline_ms(kernels: Sequence[Kernel], costs: Vector) -> Vector:
 
 
 def fit_roofline(kernels: Sequence[Kernel], latency_ms: Vector) -> Vector:
-    """(len(KINDS) * len(DEMANDS),) non-negative costs, by least squares on relative errors."""
+    """(len(KINDS) * len(DEMANDS),) non-negative costs, by least squares on relative errors.
+
+    A kind that was not measured has the costs of all kinds together: what nobody measured is not free.
+    """
     from scipy.optimize import nnls
 
-    costs, _ = nnls(demands(kernels) / latency_ms[:, None], np.ones(len(latency_ms)))
-    return np.asarray(costs, dtype=np.float64)
+    asked, ones = demands(kernels) / latency_ms[:, None], np.ones(len(latency_ms))
+    costs = np.asarray(nnls(asked, ones)[0], dtype=np.float64).reshape(len(KINDS), len(DEMANDS))
+    together, _ = nnls(asked.reshape(-1, *costs.shape).sum(axis=1), ones)
+    measured = {kernel.kind for kernel in kernels}
+    costs[[kind not in measured for kind in KINDS]] = together
+    return costs.ravel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +17,22 @@ from hardware.calibration import Calibration, HeldOut
 from hardware.conditions import Surroundings
 from hardware.device import Device, InvalidDevice
 from hardware.device_store import load_device, stored_devices
-from hardware.device_table import DeviceTable, InvalidTable
+from hardware.device_table import DeviceTable, InvalidTable, KernelRow
 from hardware.fitting import LEAST_KERNELS, fit_kernel_rows, fit_latency_table, networks_of
+from hardware.here import changed_since
+from hardware.kernel_model import KernelModel
+from hardware.kernels import kernels_of
 from hardware.lookup import LatencyTable
+from hardware.probes import LEAST_SUB_LAYERS, fit_sub_layers
 from hardware.runtimes import RUNTIMES
-from hardware.spaces import Space, space_digest, space_name
+from hardware.spaces import Space, sample_widely, space_digest, space_name
+from search_spaces.expand import expand
 from search_spaces.layers import Shape
 
 MOST_ROWS = 20_000  # of kernels: more change little and fit slowly
+MOST_PIECES = 400  # the correction between them is interpolated, which grows with their cube
+LEAST_PIECES = LEAST_SUB_LAYERS // 2
+SEEN_NETWORKS = 32  # that tell which kinds of kernels a space has
 _GRAMMAR = "NAME[:batch=N,precision=P]"
 
 
@@ -36,12 +45,14 @@ class LatencyTarget:
         device: how it is measured; of a device elsewhere, how its exported file is checked here, with its batch.
         rows: the stored rows of a device elsewhere.
         analytic: the data sheet of a device elsewhere.
+        changed: why a device that was measured is not here, in words.
     """
 
     text: str
     device: Device
     rows: DeviceTable | None = None
     analytic: AnalyticDevice | None = None
+    changed: tuple[str, ...] = ()
 
     @property
     def here(self) -> bool:
@@ -62,7 +73,7 @@ class LatencyTarget:
             return fit_latency_table(
                 self.rows, space, self.device, input_shape, num_classes, confidence=confidence, spec=spec
             )
-        pieces: Any = AnalyticPieces(self.analytic) if self.analytic else self._kernels()
+        pieces: Any = AnalyticPieces(self.analytic) if self.analytic else self._pieces()
         conditions = Surroundings().conditions(self.device, input_shape)
         return LatencyTable(
             space=space_name(space),
@@ -76,17 +87,54 @@ class LatencyTarget:
             space_digest=space_digest(space),
         )
 
-    def _kernels(self) -> Any:
+    def _pieces(self) -> Any:
+        """The model of kernels where there are enough of them, else of sub-layers."""
         assert self.rows is not None
-        rows = [row for row in self.rows.kernels if row.kernel.batch == self.device.batch]
-        if len(rows) < LEAST_KERNELS:
-            raise InvalidTable(
-                f"device {self.text}: {len(rows)} kernels at batch {self.device.batch}, and no five networks of this "
-                f"space and image size; at least {LEAST_KERNELS} kernels are needed. Give another batch=, or measure "
-                "there: netwright profile --plan"
-            )
-        chosen = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
-        return fit_kernel_rows([rows[i] for i in chosen], seed=0)
+        kernels = [row for row in self.rows.kernels if row.kernel.batch == self.device.batch]
+        pieces = [row for row in self.rows.pieces if row.batch == self.device.batch]
+        if len(kernels) >= LEAST_KERNELS:
+            return _fitted(kernels)
+        rng = np.random.default_rng(0)
+        if len(pieces) >= LEAST_PIECES:
+            chosen = [pieces[i] for i in rng.permutation(len(pieces))[:MOST_PIECES]]
+            return fit_sub_layers(chosen, self.rows.overhead_ms, 0)
+        raise InvalidTable(
+            f"device {self.text}: {len(kernels)} kernels and {len(pieces)} pieces at batch {self.device.batch}, and "
+            f"no five networks of this space and image size; at least {LEAST_KERNELS} kernels or {LEAST_PIECES} pieces "
+            "are needed. Give another batch=, or measure there: netwright profile --plan"
+        )
+
+    def uncovered(self, space: Space, input_shape: Shape, num_classes: int) -> tuple[str, ...]:
+        """Kinds of kernels that networks of a space have and the device's rows have not; none of a data sheet.
+
+        They are predicted at the cost of an average kernel of the same size.
+        """
+        if self.rows is None or self.here:
+            return ()
+        of_pieces = (kernel.kind for row in self.rows.pieces for kernel in row.kernels())
+        known = {row.kernel.kind for row in self.rows.kernels}.union(of_pieces)
+        archs = sample_widely(space, SEEN_NETWORKS, np.random.default_rng(0))
+        kernels = (kernel for arch in archs for kernel in kernels_of(expand(arch, input_shape, num_classes)))
+        return tuple(sorted({kernel.kind for kernel in kernels} - known))
+
+
+def stored_kernels(text: str) -> tuple[KernelModel, int]:
+    """The model of kernels of a stored device, ``NAME[:batch=N]``, and its batch.
+
+    Raises: UnknownDevice; InvalidDevice; InvalidTable: fewer than 200 kernels at that batch.
+    """
+    name, _, rest = text.strip().partition(":")
+    rows = load_device(name.strip())
+    batch = _batch(text, rest, rows)
+    kernels = [row for row in rows.kernels if row.kernel.batch == batch]
+    if len(kernels) < LEAST_KERNELS:
+        raise InvalidTable(f"device {text}: {len(kernels)} kernels at batch {batch}, expected {LEAST_KERNELS} or more")
+    return _fitted(kernels), batch
+
+
+def _fitted(kernels: Sequence[KernelRow]) -> KernelModel:
+    chosen = np.random.default_rng(0).permutation(len(kernels))[:MOST_ROWS]
+    return fit_kernel_rows([kernels[i] for i in chosen], seed=0)
 
 
 def assumed(confidence: float) -> Calibration:
@@ -110,7 +158,7 @@ def find_target(text: str) -> LatencyTarget:
         if rows.device:
             if rest:
                 raise InvalidDevice(f"device {text!r}: {name} is {rows.device}; it takes no choices of its own")
-            return LatencyTarget(text, Device.parse(rows.device))
+            return _measured(text, rows)
         return LatencyTarget(text, Device(batch=_batch(text, rest, rows)), rows=rows)
     if name in ANALYTIC_DEVICES:
         choices = _choices(text, rest, ("batch", "precision"))
@@ -120,6 +168,14 @@ def find_target(text: str) -> LatencyTarget:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     raise InvalidDevice(f"device {text!r}: unknown runtime or device {name!r}; {hint}")
+
+
+def _measured(text: str, rows: DeviceTable) -> LatencyTarget:
+    """A device that was measured: here, or on another machine, whose rows are all that is known of it."""
+    device, changed = Device.parse(rows.device), tuple(changed_since(rows))
+    if changed:
+        return LatencyTarget(text, Device(batch=device.batch), rows=rows, changed=changed)
+    return LatencyTarget(text, device)
 
 
 def _batch(text: str, rest: str, rows: DeviceTable) -> int:

@@ -242,6 +242,11 @@ class LatencyTable:
     def __str__(self) -> str:
         calibration, errors = self.calibration, self.calibration.held_out
         size = "x".join(map(str, self.input_shape))
+        if not errors.networks:
+            return (
+                f"{self.space} at {size} on {self.conditions.cpu_model}: no network was measured; "
+                f"upper bound = {calibration.upper_factor:.3f} x mean, an assumption at any confidence"
+            )
         return (
             f"{self.space} at {size} on {self.device} ({self.conditions.cpu_model}): "
             f"held-out error {errors.mape:.1%}, {errors.within_10:.0%} within 10 %, "

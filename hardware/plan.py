@@ -18,19 +18,11 @@ import numpy as np
 import onnx
 
 from hardware.counts import count
-from hardware.device_table import (
-    DeviceTable,
-    InvalidTable,
-    NetworkRow,
-    PieceRow,
-    network_from_dict,
-    network_to_dict,
-    piece_from_dict,
-    piece_to_dict,
-)
+from hardware.device_table import DeviceTable, InvalidTable, NetworkRow, PieceRow
 from hardware.models import EMPTY, LayerModel
 from hardware.pieces import in_a_row
 from hardware.probes import choose_probes
+from hardware.rows import network_from_dict, network_to_dict, piece_from_dict, piece_to_dict
 from hardware.spaces import Space, sample_widely
 from search_spaces.arch import InvalidArchitecture
 from search_spaces.layers import Shape
@@ -102,16 +94,20 @@ def read_results(results: Path, name: str, *, precision: str = "fp32", source: s
     """
     plan = _read_plan(results.parent / PLAN)
     latencies = _read_latencies(results, {OVERHEAD, *plan})
-    rows = [replace(row, latency_ms=latencies[key]) for key, row in plan.items() if key in latencies]
+    found = [
+        (replace(row, latency_ms=latencies[key][0]), latencies[key][1]) for key, row in plan.items() if key in latencies
+    ]
+    found.sort(key=lambda pair: isinstance(pair[0], NetworkRow))  # the order of a table's rows
+    rows, places = [row for row, _ in found], [place for _, place in found]
     table = DeviceTable(
         name,
         precision=precision,
         source=source or f"{results.name}, a plan of netwright",
         pieces=tuple(row for row in rows if isinstance(row, PieceRow)),
         networks=tuple(row for row in rows if isinstance(row, NetworkRow)),
-        overhead_ms=latencies.get(OVERHEAD, 0.0),
+        overhead_ms=latencies[OVERHEAD][0] if OVERHEAD in latencies else 0.0,
     )
-    return table.check()
+    return table.check(places)
 
 
 def _model(row: PieceRow | NetworkRow) -> LayerModel:
@@ -129,41 +125,59 @@ def _read_plan(path: Path) -> dict[str, PieceRow | NetworkRow]:
     if not path.is_file():
         raise InvalidTable(f"{path}: no such file; results are read beside the plan that they belong to")
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         if data["version"] != SCHEMA_VERSION:
             raise InvalidTable(f"{path}: schema version {data['version']!r}, this release reads {SCHEMA_VERSION}")
+        if not isinstance(data["rows"], dict):
+            raise InvalidTable(f"{path}: rows are a {type(data['rows']).__name__}, expected an object of rows by id")
         found: dict[str, PieceRow | NetworkRow] = {}
         for key, row in data["rows"].items():
             content = {**row, "latency_ms": math.nan}
             what = content.pop("what")
             found[key] = piece_from_dict(content) if what == "piece" else network_from_dict(content)
-    except (json.JSONDecodeError, KeyError, TypeError, InvalidArchitecture) as error:
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        InvalidArchitecture,
+    ) as error:
         raise InvalidTable(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
     return found
 
 
-def _read_latencies(path: Path, known: set[str]) -> dict[str, float]:
-    if not path.is_file():
-        raise InvalidTable(f"{path}: no such file, expected the results of a plan")
-    found: dict[str, float] = {}
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"id", "latency_ms"} - set(rows.fieldnames or ())
-        if missing:
-            raise InvalidTable(f"{path}: no column {sorted(missing)[0]!r}, expected {', '.join(COLUMNS)}")
-        for line, row in enumerate(rows, 2):
-            text = (row["latency_ms"] or "").strip()
-            if not text:
-                continue
-            place = f"{path}, line {line}"
-            if row["id"] not in known:
-                raise InvalidTable(f"{place}: id {row['id']!r} is not of the plan beside it")
-            if row["id"] in found:
-                raise InvalidTable(f"{place}: id {row['id']!r} stands there twice; keep one, or their median")
-            found[row["id"]] = _milliseconds(text, place)
+def _read_latencies(path: Path, known: set[str]) -> dict[str, tuple[float, str]]:
+    """Milliseconds and the place of every filled line, by id."""
+    found: dict[str, tuple[float, str]] = {}
+    for line, row in _result_lines(path):
+        text = (row["latency_ms"] or "").strip()
+        if not text:
+            continue
+        place = f"{path}, line {line}"
+        if row["id"] not in known:
+            raise InvalidTable(f"{place}: id {row['id']!r} is not of the plan beside it")
+        if row["id"] in found:
+            raise InvalidTable(f"{place}: id {row['id']!r} stands there twice; keep one, or their median")
+        found[row["id"]] = _milliseconds(text, place), place
     if not found:
         raise InvalidTable(f"{path}: no latency is filled in; the column latency_ms takes milliseconds per call")
     return found
+
+
+def _result_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Number, from 1 for the header, and values of every line."""
+    if not path.is_file():
+        raise InvalidTable(f"{path}: no such file, expected the results of a plan")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {"id", "latency_ms"} - set(rows.fieldnames or ())
+            if missing:
+                raise InvalidTable(f"{path}: no column {sorted(missing)[0]!r}, expected {', '.join(COLUMNS)}")
+            return [(rows.line_num, row) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidTable(f"{path}: cannot be read ({error}); expected text, {', '.join(COLUMNS)}") from None
 
 
 def _milliseconds(text: str, place: str) -> float:

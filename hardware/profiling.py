@@ -21,11 +21,13 @@ from hardware.device import FP32, Device
 from hardware.device_store import device_name, device_path, load_device, save_device
 from hardware.device_table import DeviceTable, InvalidTable, NetworkRow
 from hardware.fitting import fit_latency_table
+from hardware.here import changed_since
 from hardware.kernel_profiling import Keep, measure_kernels
 from hardware.lookup import LatencyTable
 from hardware.measure import Measurement, MeasureProtocol, Progress, measure
 from hardware.models import EMPTY, LayerModel
 from hardware.probes import LEAST_SUB_LAYERS, choose_probes, planned_ms
+from hardware.protocol import steady
 from hardware.runtimes import PROFILERS
 from hardware.spaces import Space, sample_widely
 from search_spaces.arch import Architecture
@@ -164,7 +166,8 @@ def _store(table: DeviceTable) -> None:
 def stored_rows(device: Device, name: str = "") -> DeviceTable:
     """The stored table of a device that is measured here, or an empty one where there is none under these conditions.
 
-    Raises: InvalidTable: the table of that name is of another device, or damaged.
+    Rows of other conditions that nobody named, as after an update of the runtime, are set aside under another name.
+    Raises: InvalidTable: the table of that name is of another device or other conditions, or damaged.
     """
     fresh = empty_table(device, name)
     if not device_path(fresh.name).is_file():
@@ -173,11 +176,16 @@ def stored_rows(device: Device, name: str = "") -> DeviceTable:
     if found.device != fresh.device:
         where = found.device or found.source
         raise InvalidTable(f"device {fresh.name}: the stored table is of {where}, not of {device}; give another --name")
-    now = Surroundings().conditions(device, None).identity()
-    same = found.conditions is not None and all(
-        found.conditions.identity()[key] == value for key, value in now.items() if key != "input_shape"
-    )
-    return found if same else fresh
+    changed = changed_since(found)
+    if not changed:
+        return found
+    if name:
+        raise InvalidTable(
+            f"device {name}: its rows were measured under other conditions ({'; '.join(changed)}); give another "
+            f"--name, or forget them: netwright device rm {name}"
+        )
+    save_device(replace(found, name=f"{found.name}-before-{found.digest[:8]}"))
+    return fresh
 
 
 def empty_table(device: Device, name: str = "") -> DeviceTable:
@@ -272,8 +280,9 @@ T = TypeVar("T")
 
 
 def _enough(things: Sequence[T], timed: Sequence[Measurement], least: int) -> list[tuple[T, Measurement]]:
-    """What was timed at least thrice; a noisy figure still teaches, and rightly widens the upper bound."""
-    pairs = [pair for pair in zip(things, timed, strict=True) if len(pair[1].bursts_ms) >= LEAST_BURSTS]
+    """What was timed at least thrice and is not void; a noisy figure still teaches, and widens the upper bound."""
+    tried = [pair for pair in zip(things, timed, strict=True) if len(pair[1].bursts_ms) >= LEAST_BURSTS]
+    pairs = steady(tried, [found.bursts_ms for _, found in tried], least)
     if len(pairs) < least:
         raise ProfileFailed(
             f"profile: only {len(pairs)} of {len(timed)} networks could be timed {LEAST_BURSTS} times, "

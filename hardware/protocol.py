@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -126,6 +126,22 @@ def disagreement(medians_ms: Sequence[float]) -> float:
         return float("inf")
     lowest = sorted(medians_ms)[:3]
     return lowest[2] / lowest[0] - 1
+
+
+T = TypeVar("T")
+
+
+def steady(things: Sequence[T], bursts_ms: Sequence[Sequence[float]], least: int) -> list[T]:
+    """Those of the timed things whose figures are not void, in order; the steadiest where fewer than ``least`` are.
+
+    Args:
+        things: what was timed.
+        bursts_ms: the burst medians of each.
+        least: without so many nothing can be learned, and their spread is told beside them.
+    """
+    spreads = [disagreement(each) for each in bursts_ms]
+    limit = max([DISAGREEMENT, *sorted(spreads)[:least]])
+    return [thing for thing, spread in zip(things, spreads, strict=True) if spread <= limit]
 
 
 def slow_share(medians_ms: Sequence[float]) -> float:

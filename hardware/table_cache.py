@@ -6,9 +6,12 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from hardware.conditions import Conditions
 from hardware.device import FP32, Device
 from hardware.device_store import cache_root, write_whole
+from hardware.device_table import DeviceTable
 from hardware.lookup import LatencyTable, TableUnreadable, profile_command
 from hardware.spaces import Space, space_digest, space_name
 from search_spaces import SPACES
@@ -66,14 +69,24 @@ def find_table(
     return replace(table, num_classes=num_classes)
 
 
-def tables_of(device: str) -> list[LatencyTable]:
-    """All stored tables of a device, given as ``str(Device)``; damaged ones and those of older releases are skipped."""
+def tables_of(rows: DeviceTable) -> list[LatencyTable]:
+    """All stored tables made of a device's rows: of the same device under the same conditions.
+
+    Damaged tables and those of older releases are skipped.
+    """
+    if not rows.device or rows.conditions is None:
+        return []
+    wanted = _identity(rows.conditions)
     found = []
     for path in sorted(cache_dir().glob("*.json")):
         try:
             table = LatencyTable.from_json(path.read_text())
         except TableUnreadable:
             continue
-        if str(table.device) == device:
+        if str(table.device) == rows.device and _identity(table.conditions) == wanted:
             found.append(table)
     return found
+
+
+def _identity(conditions: Conditions) -> dict[str, Any]:
+    return {fact: value for fact, value in conditions.identity().items() if fact != "input_shape"}

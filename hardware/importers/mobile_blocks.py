@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from hardware.device_table import DeviceTable, InvalidTable, PieceRow
 from hardware.importers.text_lines import lines_of
+from hardware.row_checks import check_rows
 from search_spaces.arch import Block
 from search_spaces.blocks.kind import divisible_by_8
 from search_spaces.layers import HARD_SWISH, RELU, RELU6, Shape
@@ -51,6 +52,7 @@ def read_mobile_blocks(path: Path, name: str, precision: str = "fp32") -> Device
     entries = list(_yaml(path) if path.suffix in (".yaml", ".yml") else _csv(path))
     pooling = {_pooled_sizes(entry): entry for entry in entries if entry.key.startswith("AvgPool2D")}
     found: dict[tuple[object, ...], list[tuple[PieceRow, float]]] = {}
+    places: dict[tuple[object, ...], str] = {}  # the first line of each
     uncovered: Counter[str] = Counter()
     for entry in entries:
         if entry.key.startswith(("AvgPool2D", "Conv_2")):
@@ -60,12 +62,15 @@ def read_mobile_blocks(path: Path, name: str, precision: str = "fp32") -> Device
         except Uncovered as reason:
             uncovered[str(reason)] += 1
             continue
+        check_rows([row], path.name, [entry.place])  # before it becomes part of a mean
         found.setdefault(row.key, []).append((row, entry.repeats))
-    for row, count in _pooled_convs(entries, pooling):
-        found.setdefault(row.key, []).append((row, count))
+        places.setdefault(row.key, entry.place)
+    for row, entry in _pooled_convs(entries, pooling):
+        found.setdefault(row.key, []).append((row, entry.repeats))
+        places.setdefault(row.key, entry.place)
     pieces = tuple(_mean(rows) for rows in found.values())
     notes = {"format": "mobile blocks", "uncovered": dict(uncovered)}
-    return DeviceTable(name, "", precision, SOURCE, pieces=pieces, notes=notes).check()
+    return DeviceTable(name, "", precision, SOURCE, pieces=pieces, notes=notes).check(tuple(places.values()))
 
 
 def _yaml(path: Path) -> Iterator[Entry]:
@@ -153,8 +158,8 @@ def _pooled_sizes(entry: Entry) -> Shape:
     return _parsed(entry)[1]
 
 
-def _pooled_convs(entries: list[Entry], pooling: dict[Shape, Entry]) -> Iterator[tuple[PieceRow, float]]:
-    """One block for each size that is pooled: pooling and the 1x1 convolution behind it."""
+def _pooled_convs(entries: list[Entry], pooling: dict[Shape, Entry]) -> Iterator[tuple[PieceRow, Entry]]:
+    """One block for each size that is pooled, and the entry of its pooling: that and the 1x1 convolution behind it."""
     convs = [entry for entry in entries if entry.key.startswith("Conv_2")]
     for entry in convs[:1]:
         _, in_shape, out, _ = _parsed(entry)
@@ -162,7 +167,7 @@ def _pooled_convs(entries: list[Entry], pooling: dict[Shape, Entry]) -> Iterator
         block = Block("pooled_conv", out[-1], 1, act=HARD_SWISH)
         for shape, pool in pooling.items():
             if shape[0] == in_shape[0]:
-                yield PieceRow(block, shape, True, 1, None, pool.latency_ms + conv_ms), pool.repeats
+                yield PieceRow(block, shape, True, 1, None, pool.latency_ms + conv_ms), pool
 
 
 def _mean(rows: list[tuple[PieceRow, float]]) -> PieceRow:

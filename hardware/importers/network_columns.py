@@ -39,11 +39,9 @@ def read_network_columns(path: Path, name: str, precision: str = "fp32", column:
     if column not in columns:
         raise InvalidTable(f"{path.name}: column {column!r}, expected one of {', '.join(columns) or 'none'}")
     batch = int(match[1]) if (match := _BATCH.search(column)) else 1
-    networks = [
-        _row(row, column, batch, f"{path.name}, line {number}")
-        for (number, _), row in zip(lines[1:], rows, strict=True)
-    ]
-    return DeviceTable(name, "", precision, SOURCE, networks=tuple(networks), notes={"column": column}).check()
+    places = [f"{path.name}, line {number}" for number, _ in lines[1:]]
+    networks = tuple(_row(row, column, batch, place) for place, row in zip(places, rows, strict=True))
+    return DeviceTable(name, "", precision, SOURCE, networks=networks, notes={"column": column}).check(places)
 
 
 def _row(row: Mapping[str, str | None], column: str, batch: int, place: str) -> NetworkRow:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from hardware.device_table import DeviceTable, InvalidTable, PieceRow
 from hardware.importers.text_lines import lines_of
+from hardware.row_checks import check_rows
 from search_spaces.arch import Block
 from search_spaces.blocks.kind import divisible_by_8
 from search_spaces.layers import HARD_SWISH, RELU, RELU6, SILU
@@ -47,6 +48,7 @@ def read_nn_meter_blocks(path: Path, name: str, precision: str = "fp32") -> Devi
     """
     seen: dict[str, int] = {}
     found: dict[object, list[PieceRow]] = {}
+    places: dict[object, str] = {}  # the first line of each
     uncovered: Counter[str] = Counter()
     for number, line in lines_of(path):
         place, values = f"{path.name}, line {number}", next(csv.reader([line]))
@@ -60,10 +62,12 @@ def read_nn_meter_blocks(path: Path, name: str, precision: str = "fp32") -> Devi
         except Uncovered as reason:
             uncovered[str(reason)] += 1
             continue
+        check_rows([row], path.name, [place])  # before it becomes part of a mean
         found.setdefault(row.key, []).append(row)
+        places.setdefault(row.key, place)
     pieces = tuple(replace(rows[0], latency_ms=sum(r.latency_ms for r in rows) / len(rows)) for rows in found.values())
     notes = {"format": "nn-meter", "uncovered": dict(uncovered)}
-    return DeviceTable(name, "", precision, SOURCE, pieces=pieces, notes=notes).check()
+    return DeviceTable(name, "", precision, SOURCE, pieces=pieces, notes=notes).check(tuple(places.values()))
 
 
 def _values(values: list[str], place: str) -> tuple[str, float]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from hardware.device_table import InvalidTable
 
+CODE = "utf-8-sig"  # spreadsheets put a byte order mark before the header
+
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     """Number from 1 and text of every line that is not empty. Raises InvalidTable."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with gzip.open(path, "rt", encoding=CODE) if path.suffix == ".gz" else path.open(encoding=CODE) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, line.strip()

@@ -34,6 +34,7 @@ def read_tfnas_blocks(path: Path, name: str, precision: str = "fp32", batch: int
     Raises: InvalidTable: naming the line.
     """
     pieces: list[PieceRow] = []
+    places: list[str] = []
     uncovered: Counter[str] = Counter()
     base_ms = 0.0
     for number, line in lines_of(path):
@@ -49,8 +50,9 @@ def read_tfnas_blocks(path: Path, name: str, precision: str = "fp32", batch: int
             uncovered[found] += 1
         else:
             pieces.append(found)
+            places.append(place)
     notes = {"format": "tfnas", "base_ms": base_ms, "uncovered": dict(uncovered)}
-    return DeviceTable(name, "", precision, SOURCE, pieces=tuple(pieces), notes=notes).check()
+    return DeviceTable(name, "", precision, SOURCE, pieces=tuple(pieces), notes=notes).check(places)
 
 
 def _values(values: list[str], place: str) -> tuple[str, int, float]:

@@ -28,15 +28,16 @@ def read_tinynas_rows(path: Path, name: str, precision: str) -> DeviceTable:
         precision: "fp32", "fp16" or "int8"; the file does not say.
     Raises: InvalidTable: naming the line.
     """
-    failed, rows = 0, []
+    failed, rows, places = 0, [], []
     for place, values in _records(path):
         kernel, latency_ms = _row(values, place)
         if latency_ms == FAILED:
             failed += 1
         else:
             rows.append(KernelRow(kernel, latency_ms))
+            places.append(place)
     table = DeviceTable(name, "", precision, SOURCE, tuple(rows), notes={"failed_rows": failed, "format": "tinynas"})
-    return table.check()
+    return table.check(places)
 
 
 def _records(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -61,7 +61,7 @@ def show(name: str, page: Path | None, as_json: bool) -> None:
     from hardware.table_cache import tables_of
 
     table = load_device(name)
-    card = device_card(table, tables_of(table.device) if table.device else [])
+    card = device_card(table, tables_of(table))
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(card_page(card))

@@ -13,6 +13,7 @@ from nas.cli.stdout import print_line
 
 PATH = click.Path(path_type=Path, dir_okay=False)
 DRAWN = 400  # networks to choose from
+POOR = 0.25  # left-out error of a device that is like no known one
 NAME = click.option("--name", required=True, help="Of the device: letters, digits, '.', '_' and '-'.")
 PRECISION = click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 
@@ -28,18 +29,25 @@ PRECISION = click.option("--precision", type=click.Choice(["fp32", "fp16", "int8
     help="csv, tinynas, mobile-blocks, tfnas, nn-meter or networks.",
 )
 @click.option("--column", help="Of a file with a column for each device: networks.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Images per call, of a file that does not say it: tfnas.  [default: 1]",
+)
 @PRECISION
-def read(file: Path, name: str, form: str, column: str | None, precision: str) -> None:
+def read(file: Path, name: str, form: str, column: str | None, batch: int | None, precision: str) -> None:
     """Store a foreign device from somebody's latency table: kernels, blocks or networks."""
-    from hardware.device_store import check_name, save_device
+    from hardware.device_store import foreign_name, save_device
     from hardware.importers import IMPORTERS
 
     if form not in IMPORTERS:
         raise click.BadParameter(f"{form!r}, expected one of {', '.join(IMPORTERS)}", param_hint="--format")
     if column is not None and form != "networks":
         raise click.BadParameter(f"{form} has one device a file; leave it out", param_hint="--column")
-    more = {} if column is None else {"column": column}
-    table = IMPORTERS[form](file, check_name(name), precision, **more)
+    if batch is not None and form != "tfnas":
+        raise click.BadParameter(f"{form} says it for each row, or is at batch 1; leave it out", param_hint="--batch")
+    more: dict[str, Any] = {key: value for key, value in (("column", column), ("batch", batch)) if value is not None}
+    table = IMPORTERS[form](file, foreign_name(name), precision, **more)
     if not any(True for _ in table.rows()):
         raise click.BadParameter(f"{file} holds no row that our kernels, blocks or networks can express")
     print_line(f"{save_device(table)}: {table}")
@@ -96,10 +104,10 @@ def choose(space_name: str, count: int, resolution: int, classes: int, like: tup
 def adapt(name: str, results: Path, like: tuple[str, ...], precision: str) -> None:
     """Store a new device from ten or so measured networks and the known device that explains them best."""
     from hardware.adaptation import adapt as adapted_of
-    from hardware.device_store import check_name, save_device
+    from hardware.device_store import foreign_name, save_device
     from hardware.importers.generic_csv import read_generic_csv
 
-    measured = read_generic_csv(results, check_name(name), precision)
+    measured = read_generic_csv(results, foreign_name(name), precision)
     found = adapted_of(measured, [table for table in _stored(like) if table.name != name])
     print_line(f"{save_device(found.table)}: {found.table}")
     factors = ", ".join(f"{kind} {factor:.3g}" for kind, factor in found.factors.items())
@@ -107,6 +115,12 @@ def adapt(name: str, results: Path, like: tuple[str, ...], precision: str) -> No
         f"{found.like} with factors {factors} and {1e3 * found.call_ms:.2g} us a kernel; left-out error "
         f"{found.held_out.mape:.1%}, {found.held_out.within_10:.0%} within 10 %, on {found.held_out.networks} networks"
     )
+    if found.held_out.mape > POOR:
+        click.echo(
+            f"device {name}: {found.like} explains these networks badly; check the unit of latency_ms and the networks, "
+            "or measure more of them",
+            err=True,
+        )
 
 
 def _stored(names: tuple[str, ...]) -> list[Any]:

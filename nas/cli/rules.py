@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     "--device",
     default="v100:precision=fp16,batch=64",
     show_default=True,
-    help="NAME[:precision=P,batch=N] of a device with a data sheet: v100, t4, a100, h100, jetson-agx-orin …",
+    help="NAME[:precision=P,batch=N] of a data sheet (v100, t4, a100, h100, jetson-agx-orin …), or of a stored device "
+    "with kernels.",
 )
 @click.option("--space", "space_name", default="genet", show_default=True, help="A space whose stages choose a kind.")
 @click.option("--resolution", default=224, show_default=True, type=click.IntRange(8, MAX_SIDE), help="Of the images.")
@@ -38,23 +39,27 @@ def rules(device: str, space_name: str, resolution: int, needs: tuple[float, ...
 
     Example: netwright rules --device t4:precision=fp16,batch=1 --resolution 160
     """
+    from hardware.device_store import stored_devices
     from hardware.gpu_rules import choose_blocks, stages_of
+    from hardware.latency_targets import stored_kernels
     from nas.cli.analytic import parse_analytic
     from search_spaces import load_space
     from search_spaces.space import StageSpace
 
-    analytic, batch = parse_analytic(device)
+    stored = device.partition(":")[0] in stored_devices()
+    model, batch = stored_kernels(device) if stored else parse_analytic(device)
+    known = f"{device} (measured kernels)" if stored else str(model)
     space = load_space(space_name)
     stages = stages_of(space, (3, resolution, resolution), needs) if isinstance(space, StageSpace) else ()
     if not stages:
         raise click.UsageError(f"space {space_name!r} has no stage that chooses between XX, BL and DW; genet has")
     if len(needs) > len(stages):
         raise click.UsageError(f"--need is given {len(needs)} times, but {space_name} has {len(stages)} such stages")
-    choices = choose_blocks([facts for _, facts in stages], analytic, batch)
+    choices = choose_blocks([facts for _, facts in stages], model, batch)
     if as_json:
-        print_json({"device": str(analytic), "batch": batch, "stages": [_stage_row(choice) for choice in choices]})
+        print_json({"device": known, "batch": batch, "stages": [_stage_row(choice) for choice in choices]})
         return
-    print_line(f"{analytic}; batch {batch}; microseconds an image")
+    print_line(f"{known}; batch {batch}; microseconds an image")
     for choice in choices:
         print_line(str(choice))
 

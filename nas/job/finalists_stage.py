@@ -112,9 +112,13 @@ def _on_further(task: Task, finalists: Sequence[Finalist], events: dict[int, dic
             event["also"] = {**event.get("also", {}), further.target.text: found}
 
 
+def _sound(measured: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in measured.values() if event["measurement"]["verdict"] != "void"]
+
+
 def _tell_error(measured: dict[int, dict[str, Any]], narrator: Silent) -> None:
     """Say how far off the predictions were; later rounds were held against corrected ones."""
-    sound = [event for event in measured.values() if event["measurement"]["verdict"] != "void"]
+    sound = _sound(measured)
     if not sound:
         return
     ratios = sorted(event["measurement"]["latency_ms"] / event["predicted_ms"] for event in sound)
@@ -164,8 +168,8 @@ def _take_turns(rows: Sequence[dict[str, Any]], places: int) -> list[dict[str, A
 
 
 def _correction(measured: dict[int, dict[str, Any]]) -> float:
-    """Measured over predicted latency of what was measured so far; 1 before."""
-    ratios = sorted(event["measurement"]["high_ms"] / event["predicted_ms"] for event in measured.values())
+    """Measured over predicted latency of what was measured so far, void figures apart; 1 before."""
+    ratios = sorted(event["measurement"]["high_ms"] / event["predicted_ms"] for event in _sound(measured))
     return float(ratios[len(ratios) // 2]) if ratios else 1.0
 
 

@@ -35,6 +35,8 @@ def table_of(task: Task, target: LatencyTarget, narrator: Silent) -> LatencyTabl
             task.space, task.input_shape, task.num_classes, confidence=confidence, spec=task.space_name
         )
         narrator.say(f"latency table of {target}, which is not here: {table}")
+        for fact in _doubts(task, target):
+            narrator.say(f"{target}: {fact}")
         return table
     found: LatencyTable | None = None
     try:
@@ -46,6 +48,17 @@ def table_of(task: Task, target: LatencyTarget, narrator: Silent) -> LatencyTabl
     table = found or profile(task, target, narrator)
     narrator.say(f"latency table: {table}")
     return table
+
+
+def _doubts(task: Task, target: LatencyTarget) -> list[str]:
+    """What makes predictions for a device elsewhere less sure."""
+    found = [f"measured under other conditions ({'; '.join(target.changed)})"] * bool(target.changed)
+    if target.analytic is not None:
+        found.append(f"known from its data sheet: {target.analytic.error}")
+    missing = target.uncovered(task.space, task.input_shape, task.num_classes)
+    if missing:
+        found.append(f"no row of {', '.join(missing)}: predicted at the cost of an average kernel of their size")
+    return found
 
 
 def at_confidence(table: LatencyTable, confidence: float) -> LatencyTable:

@@ -9,8 +9,9 @@ import pytest
 from hardware.conditions import Surroundings
 from hardware.device import Device
 from hardware.device_store import check_name, device_name
-from hardware.device_table import DeviceTable, InvalidTable, KernelRow, NetworkRow, macs_of
+from hardware.device_table import DeviceTable, InvalidTable, KernelRow, NetworkRow
 from hardware.kernels import Kernel
+from hardware.row_checks import macs_of
 from search_spaces import SPACES
 
 ARCH = SPACES["zen-tiny"].sample(np.random.default_rng(0))
@@ -47,6 +48,36 @@ def test_wrong_units_are_refused_with_their_row():
     odd = replace(KERNELS[4], latency_ms=2000 * KERNELS[4].latency_ms)
     with pytest.raises(InvalidTable, match=r"row 5: [0-9,]+ times slower than the table's others"):
         replace(TABLE, kernels=(*KERNELS[:4], odd), networks=()).check()
+
+
+def test_whole_tables_in_another_unit_are_refused():
+    sizes = [(16, 16), (32, 8), (32, 16), (64, 8), (64, 16)]
+    kernels = [Kernel("conv", (c, side, side), (c, side, side), 3) for c, side in sizes]
+    usual = [(kernel, 0.02 + kernel.macs / 1e6) for kernel in kernels]
+
+    def table(factor):
+        return replace(TABLE, kernels=tuple(KernelRow(kernel, factor * ms) for kernel, ms in usual), networks=())
+
+    table(1.0).check()
+    table(50.0).check()  # 20 million multiply-adds a second: a microcontroller
+    with pytest.raises(InvalidTable, match=r"device bench-1: .* slower than a microcontroller; .* in microseconds"):
+        table(150.0).check()
+    with pytest.raises(InvalidTable, match=r"device bench-1, row 5: .* ms for one kernel is over 10 s"):
+        table(1100.0).check()
+    fast = [KernelRow(kernel, 2e-6 + kernel.macs / 1e12) for kernel in kernels]
+    with pytest.raises(InvalidTable, match=r"device bench-1: .* no runtime starts a kernel so fast; .* in seconds"):
+        replace(TABLE, kernels=tuple(fast), networks=()).check()
+    networks = tuple(NetworkRow(ARCH, (3, side, side), 10, 4e-5 * side) for side in range(32, 37))
+    with pytest.raises(InvalidTable, match=r"device bench-1: .* no runtime starts a kernel so fast; .* in seconds"):
+        replace(TABLE, kernels=(), networks=networks).check()
+    tiny = [Kernel("relu", (c, 1, 1), (c, 1, 1)) for c in range(1, 9)]
+    replace(TABLE, kernels=tuple(KernelRow(kernel, 1e-4) for kernel in tiny), networks=()).check()
+
+
+def test_places_stand_for_numbers():
+    places = ["rows.csv, line 7", "rows.csv, line 9"]
+    with pytest.raises(InvalidTable, match=r"^rows.csv, line 9: the same as line 7; keep one"):
+        replace(TABLE, networks=(), kernels=(KERNELS[0], KERNELS[0])).check(places)
 
 
 def test_calls_that_cost_more_than_their_work_are_no_outliers():

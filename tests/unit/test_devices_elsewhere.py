@@ -51,7 +51,7 @@ def filled(plan, tmp_path, monkeypatch):
 
 
 def _row(content):
-    from hardware.device_table import network_from_dict, piece_from_dict
+    from hardware.rows import network_from_dict, piece_from_dict
 
     if content is None:
         return None
@@ -103,7 +103,7 @@ def test_results_predict_networks_that_were_not_in_the_plan(filled):
         (lambda rows: rows[4].update(latency_ms="nan"), r"line 6: latency_ms='nan', expected a positive number"),
         (lambda rows: rows[4].update(id="r9999"), r"line 6: id 'r9999' is not of the plan"),
         (lambda rows: rows[4].update(id=rows[3]["id"]), r"line 6: id 'r0002' stands there twice"),
-        (lambda rows: rows[9].update(latency_ms="900000"), r"row 9: .* slower"),
+        (lambda rows: rows[9].update(latency_ms="900000"), r"results.csv, line 11: .* slower"),
         (lambda rows: [row.update(latency_ms="") for row in rows], "no latency is filled in"),
     ],
 )
@@ -112,6 +112,25 @@ def test_wrong_results_are_refused_with_their_line(filled, change, message):
     change(rows)
     with pytest.raises(InvalidTable, match=message):
         read_results(_write(filled, rows), "phone")
+
+
+def test_results_of_a_spreadsheet_are_read_and_of_another_unit_refused(filled):
+    known, rows = read_results(filled, "phone"), _read(filled)
+    filled.write_text(filled.read_text(), encoding="utf-8-sig")
+    assert read_results(filled, "phone") == known
+    for factor, message in ((1e3, r"results.csv.*column in microsec"), (1e-3, r"results.csv: .* column in seconds")):
+        scaled = [{**row, "latency_ms": repr(factor * float(row["latency_ms"]))} for row in rows]
+        with pytest.raises(InvalidTable, match=message):
+            read_results(_write(filled, scaled), "phone")
+
+
+def test_files_that_are_no_results_are_refused_in_a_line(filled, tmp_path):
+    filled.write_bytes(b"id,latency_ms\n\xd4\x00")
+    with pytest.raises(InvalidTable, match=r"results.csv: cannot be read .*expected text, id, model, latency_ms"):
+        read_results(filled, "phone")
+    (tmp_path / PLAN).write_text('{"version": 1, "rows": []}')
+    with pytest.raises(InvalidTable, match=r"plan.json: rows are a list, expected an object"):
+        read_results(filled, "phone")
 
 
 def test_results_without_their_plan_or_columns_are_refused(filled, tmp_path):
@@ -198,5 +217,5 @@ def test_what_names_no_device_is_refused(text, error, message):
 def test_too_few_kernels_are_refused_with_the_way_on(tmp_path, monkeypatch):
     monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
     save_device(DeviceTable("gpu", kernels=()))
-    with pytest.raises(InvalidTable, match="device gpu: 0 kernels at batch 1, and no five networks"):
+    with pytest.raises(InvalidTable, match=r"device gpu: 0 kernels .*at batch 1, and no five networks"):
         find_target("gpu").table(SPACE, SHAPE, 10, confidence=0.9)

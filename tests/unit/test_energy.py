@@ -33,6 +33,8 @@ def test_yaml_and_csv_say_the_same(tmp_path):
     rows = "op,pj_per_mac,pj_per_byte\ndefault,4.6,2.5\n"
     (tmp_path / "table.csv").write_text(rows)
     assert read_energy_table(tmp_path / "table.csv").costs == read_energy_table(EXAMPLE).costs
+    (tmp_path / "table.csv").write_text(rows, encoding="utf-8-sig")
+    assert read_energy_table(tmp_path / "table.csv").costs == read_energy_table(EXAMPLE).costs
     assert "Horowitz" in read_energy_table(EXAMPLE).source
 
 
@@ -52,6 +54,12 @@ WRONG = {
 def test_a_wrong_csv_is_refused_with_its_row(text, message, tmp_path):
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(InvalidEnergyTable, match=message):
+        read_energy_table(tmp_path / "table.csv")
+
+
+def test_a_binary_csv_is_refused_in_a_line(tmp_path):
+    (tmp_path / "table.csv").write_bytes(b"\xd4\x00")
+    with pytest.raises(InvalidEnergyTable, match=r"table.csv: cannot be read .*expected text, op, pj_per_mac"):
         read_energy_table(tmp_path / "table.csv")
 
 

@@ -1,15 +1,17 @@
 """Anybody's CSV and TF-NAS's tables as device tables, and the command that reads them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from hardware.device_csv import write_csv
 from hardware.device_store import load_device
-from hardware.device_table import InvalidTable, NetworkRow, PieceRow
-from hardware.importers.generic_csv import read_generic_csv
+from hardware.device_table import DeviceTable, InvalidTable, KernelRow, NetworkRow, PieceRow
+from hardware.importers.generic_csv import BLANK, read_generic_csv
 from hardware.importers.tfnas_blocks import read_tfnas_blocks
 from hardware.kernels import Kernel
 from nas.cli.device import device
@@ -60,15 +62,51 @@ def test_networks_and_a_column_of_units(tmp_path):
     [
         ("64,14,32,3,1,1,1,8,nan", r"rows.csv, line 5: latency 'nan', expected a positive number"),
         ("64,14,32,3,1,1,1,8,-3", r"line 5: latency '-3', expected a positive number"),
-        ("64,14,64,3,1,1,1,8,70", r"line 5: the same as rows.csv, line 2"),
+        ("64,14,32,3,1", r"rows.csv, line 5: 5 values, expected 9 as in the header"),
+        ("64,14,64,3,1,1,1,8,70", r"rows.csv, line 5: the same as line 2;"),
         ("64,x,32,3,1,1,1,8,70", r"line 5: in_height='x', expected a whole number"),
-        ("512,56,512,3,1,1,1,64,1e-5", r"row 4: 1e-08 ms .* faster than any device; is the column in seconds"),
-        ("64,14,32,3,1,5,1,8,70", r"row 4: groups=5 do not divide"),
+        (
+            "512,56,512,3,1,1,1,64,1e-5",
+            r"rows.csv, line 5: 1e-08 ms .* faster than any device; is the column in seconds",
+        ),
+        ("64,14,32,3,1,1,2,8,70", r"rows.csv, line 5: adds=2, expected 0 or 1"),
+        ("64,14,32,3,1,1,1,8,70,9", r"rows.csv, line 5: 10 values, expected 9 as in the header"),
+        ("64,14,32,3,1,5,1,8,70", r"rows.csv, line 5: groups=5 do not divide"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, line, message):
     with pytest.raises(InvalidTable, match=message):
         read_generic_csv(write(tmp_path, KERNELS + line + "\n"), "box")
+
+
+def test_lines_without_a_latency_are_counted_and_a_byte_order_mark_is_none_of_the_header(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(KERNELS + "64,14,32,3,1,1,1,8,\n", encoding="utf-8-sig")
+    table = read_generic_csv(path, "box")
+    assert len(table.kernels) == 3
+    assert table.notes["uncovered"] == {BLANK: 1}
+
+
+def test_an_exported_csv_is_read_back_with_all_kinds_of_rows(tmp_path):
+    arch = SPACES["mobilenetv3-ofa"].sample(np.random.default_rng(0))
+    network = NetworkRow(arch, (3, 32, 48), 10, 1.7, 1.6, 1.9, batch=2)
+    kernels = [KernelRow(kernel, 0.01 + kernel.macs / 1e8, 3, 9) for kernel in dict.fromkeys(network.kernels())]
+    assert {"linear", "global_pool", "depthwise"} <= {row.kernel.kind for row in kernels}
+    table = DeviceTable(
+        "box",
+        kernels=(*kernels, replace(kernels[0], footprint=99)),
+        pieces=(
+            PieceRow(Block("mbconv", 16, 5, 1, expansion=3, se=True), (16, 14, 15), False, 4, None, 1 / 3, 2),
+            PieceRow(None, (64, 7, 7), True, 1, 10, 0.02),
+        ),
+        networks=(network, replace(network, num_classes=None, low_ms=None, high_ms=None)),
+    )
+    write_csv(table, tmp_path / "box.csv")
+    assert list(read_generic_csv(tmp_path / "box.csv", "other").rows()) == list(table.rows())
+    lines = (tmp_path / "box.csv").read_text().splitlines()
+    write(tmp_path, "\n".join(line.replace('""kind""', '""kin""') for line in lines))
+    with pytest.raises(InvalidTable, match=rf"rows.csv, line {len(kernels) + 3}: arch: block: unknown field 'kin'"):
+        read_generic_csv(tmp_path / "rows.csv", "other")
 
 
 def test_a_latency_without_its_unit_is_refused(tmp_path):
@@ -85,6 +123,10 @@ def test_tfnas_keeps_what_is_a_block_of_ours_and_says_why_not(tmp_path):
     )
     assert table.notes["base_ms"] == 1.98
     assert sum(table.notes["uncovered"].values()) == 3
+    for latency in ("nan", "4"):  # the second is one row twice
+        row = TFNAS.splitlines()[-2].rpartition(",")[0]
+        with pytest.raises(InvalidTable, match=r"rows.csv, line 7: (latency_ms=nan|the same as line 5;)"):
+            read_tfnas_blocks(write(tmp_path, f"{TFNAS}{row},{latency}\n"), "titan")
     with pytest.raises(InvalidTable, match=r"rows.csv, line 7: 'Block_1'"):
         read_tfnas_blocks(write(tmp_path, TFNAS + "Block_1,3,4\n"), "titan")
 
@@ -105,3 +147,14 @@ def test_the_command_stores_a_foreign_table(tmp_path, monkeypatch):
     bad = CliRunner().invoke(device, ["read", str(write(tmp_path, HEAD, "none.csv")), "--name", "empty"])
     assert bad.exit_code == 2
     assert "holds no row" in bad.output
+
+
+def test_the_batch_is_given_where_the_file_does_not_say_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path / "cache"))
+    path = str(write(tmp_path, TFNAS))
+    done = CliRunner().invoke(device, ["read", path, "--name", "titan", "--format", "tfnas", "--batch", "32"])
+    assert done.exit_code == 0, done.output
+    assert {row.batch for row in load_device("titan").pieces} == {32}
+    bad = CliRunner().invoke(device, ["read", path, "--name", "box", "--batch", "32"])
+    assert bad.exit_code == 2
+    assert "csv says it for each row" in bad.output

@@ -103,6 +103,16 @@ def test_a_kernel_is_never_faster_in_a_larger_network(rows, table):
     assert (predicted[:, -1] / predicted[:, 0]).mean() > 1.1
 
 
+def test_a_larger_batch_never_takes_less_time_even_where_a_measurement_says_so():
+    rng = np.random.default_rng(0)
+    sizes = [(int(c), int(s)) for c, s in zip(rng.integers(4, 64, 60), rng.integers(4, 32, 60), strict=True)]
+    kernels = [Kernel(DENSE, (c, s, s), (c, s, s), 3, batch=b) for c, s in sizes for b in (1, 2, 4, 8)]
+    ms = np.array([law_ms(k, 0) * (0.5 if k.batch == 4 else 1.0) for k in kernels])
+    model = fit_kernel_model(kernels, ms, np.full(len(kernels), np.nan))
+    found = model.predict_ms(kernels).reshape(len(sizes), 4)
+    assert (np.diff(found, axis=1) >= -1e-9).all()
+
+
 def test_networks_of_other_spaces_shapes_and_batches_do_not_calibrate(rows):
     other = NetworkRow(SPACES["genet-tiny"].sample(np.random.default_rng(0)), SHAPE, 10, 1.0)
     larger = replace(rows.networks[0], input_shape=(3, 32, 32))

@@ -46,7 +46,7 @@ def test_cells_are_read_by_their_text(tmp_path):
     [
         (OFA, "tpu", r"nets.csv: column 'tpu', expected one of gpu_1, gpu_32"),
         (OFA.replace("13.5", "fast"), "gpu_32", r"nets.csv, line 3: gpu_32='fast', expected milliseconds"),
-        (OFA.replace("12.6", "-1"), "gpu_1", r"row 2: latency_ms=-1.0, expected a positive number"),
+        (OFA.replace("12.6", "-1"), "gpu_1", r"nets.csv, line 3: latency_ms=-1.0, expected a positive number"),
         (OFA.replace("2_3_4_3_4", "2_3_4_3_9"), "gpu_1", r"nets.csv, line 3: .*9"),
         (OFA.replace(",136,", ",,"), "gpu_1", r"nets.csv, line 3: "),
         ("arch,a\n7_8_1,3\n", "a", r"nets.csv, line 2: '7_8_1': no known structure"),

@@ -64,8 +64,8 @@ def test_two_keys_for_one_block_become_their_mean(tmp_path):
         ("conv_28_24_24_4,1.0", "line 3: 'conv_28_24_24_4' is no key of a conv block"),
         ("conv_28_24_24_4_1_gelu_3_se,1.0", "line 3: 'conv_28_24_24_4_1_gelu_3_se' is no key of a conv block"),
         ("firstconv_8_3_8_2_3,0.5", "line 3: firstconv_8_3_8_2_3 stands in line 2 already"),
-        ("firstconv_160_3_16_2_3,-1", "row 2: latency_ms=-1.0, expected a positive number"),
-        ("firstconv_160_3_16_2_3,nan", "row 2: latency_ms=nan, expected a positive number"),
+        ("firstconv_160_3_16_2_3,-1", "phone.csv, line 3: latency_ms=-1.0, expected a positive number"),
+        ("firstconv_160_3_16_2_3,nan", "phone.csv, line 3: latency_ms=nan, expected a positive number"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, line, message):

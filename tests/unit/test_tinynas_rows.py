@@ -43,10 +43,10 @@ def test_both_forms_and_the_packed_one_are_the_same_table(tmp_path):
         ("{Regular,32,64,14,14,64,3,1} 0.02", r"rows.out, line 5: 9 values, expected 10: type, batch"),
         ("{Regular,32,64,14,x,64,3,1,0} 0.02", r"line 5: .* holds a text where a number was expected"),
         ("{Dense,32,64,14,14,64,3,1,0} 0.02", r"line 5: .* expected Regular or Depthwise"),
-        ("{Regular,32,64,14,14,64,3,1,0} 0.02", r"row 4: the same as row 1"),
-        ("{Regular,32,64,14,14,32,3,1,0} nan", r"row 4: latency_ms=nan, expected a positive number"),
-        ("{Regular,32,64,14,14,32,3,1,0} -2", r"row 4: latency_ms=-2.0, expected a positive number"),
-        ("{Depthwise,32,64,14,14,32,3,1,0} 1", r"row 4: groups=32 .*|row 4: kind='depthwise'"),
+        ("{Regular,32,64,14,14,64,3,1,0} 0.02", r"rows.out, line 5: the same as line 1;"),
+        ("{Regular,32,64,14,14,32,3,1,0} nan", r"rows.out, line 5: latency_ms=nan, expected a positive number"),
+        ("{Regular,32,64,14,14,32,3,1,0} -2", r"rows.out, line 5: latency_ms=-2.0, expected a positive number"),
+        ("{Depthwise,32,64,14,14,32,3,1,0} 1", r"line 5: groups=32 .*|line 5: kind='depthwise'"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, message):

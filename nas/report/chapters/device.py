@@ -80,6 +80,14 @@ def _table_errors(facts: Facts) -> list[Part]:
         return []
     calibration = facts.table.calibration
     errors = calibration.held_out
+    if not errors.networks:
+        said = f"{calibration.upper_factor:.3f} × prediction, an assumption at any confidence"
+        unknown = (
+            ("device", facts.table.conditions.cpu_model),
+            ("networks measured whole", "none"),
+            ("upper bound", said),
+        )
+        return [Table("Latency table: predicted, not measured", ("", ""), unknown, words=(0, 1), folded=False)]
     rows = (
         ("networks measured whole", str(errors.networks)),
         ("mean absolute error, held out", percent(errors.mape)),
