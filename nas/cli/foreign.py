@@ -117,8 +117,7 @@ def adapt(name: str, results: Path, like: tuple[str, ...], precision: str) -> No
     )
     if found.held_out.mape > POOR:
         click.echo(
-            f"device {name}: {found.like} explains these networks badly; check the unit of latency_ms and the networks, "
-            "or measure more of them",
+            f"device {name}: {found.like} explains these networks badly; check the unit of latency_ms, or measure more",
             err=True,
         )
 
