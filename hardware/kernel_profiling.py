@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hardware.calibration import LEAST_NETWORKS
 from hardware.device import Device
 from hardware.device_table import DeviceTable, KernelRow, NetworkRow
 from hardware.kernel_features import demands
@@ -18,7 +19,7 @@ from hardware.kriging import Vector
 from hardware.measure import Progress
 from hardware.models import LayerModel
 from hardware.probes import farthest_first, planned_ms
-from hardware.protocol import MeasureProtocol
+from hardware.protocol import MeasureProtocol, steady
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
 from search_spaces.layers import Shape
@@ -46,6 +47,9 @@ def measure_kernels(  # noqa: PLR0913 - the facts of a table, and how long to ta
 ) -> DeviceTable:
     """Measure networks in chunks and return the table with their rows; what was measured before is not repeated.
 
+    Kernels are learned from all networks of a chunk together. As a figure of its own a network whose bursts are void is
+    left out, unless fewer than five are calm: then the steadiest five stay.
+
     Args:
         table: of the device so far.
         archs: to choose from, in no order: those farthest from all measured ones come first.
@@ -68,11 +72,12 @@ def measure_kernels(  # noqa: PLR0913 - the facts of a table, and how long to ta
         models = [LayerModel.of(arch, input_shape, num_classes) for arch in chunk]
         campaign = time_kernels(models, device, PROTOCOL, progress)
         by_name = {model.name: arch for model, arch in zip(models, chunk, strict=True)}
+        whole = steady(campaign.networks, [times.bursts_ms for times in campaign.networks], LEAST_NETWORKS)
         found = replace(
             table,
             kernels=tuple(row for times in campaign.networks for row in kernel_rows(times)),
             networks=tuple(
-                _network_row(by_name[times.model.name], times, num_classes, device.batch) for times in campaign.networks
+                _network_row(by_name[times.model.name], times, num_classes, device.batch) for times in whole
             ),
             pieces=(),
             overhead_ms=campaign.overhead_ms,

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from hardware.calibration import LEAST_NETWORKS
 from hardware.conditions import Conditions, Surroundings
 from hardware.device import Device
 from hardware.kernels import Kernel, fuse
 from hardware.measure import Progress, RealClock
 from hardware.models import CHAIN, CHAIN_LENGTH, EMPTY, LayerModel, model_to_dict
-from hardware.protocol import MeasureProtocol, estimate_ms, run_campaign, steady
+from hardware.protocol import MeasureProtocol, estimate_ms, run_campaign
 from hardware.target import Target
 
 LEAST_MS = 1e-4  # of a kernel: what a runtime computes with another one costs nothing, or next to it
@@ -73,8 +72,7 @@ def time_kernels(
     """Time networks whole and inside.
 
     Args:
-        models: networks; those that could not be timed thrice in the time, or whose figure is void, are left out of the
-            result, but for the five steadiest.
+        models: networks; those that could not be timed thrice in the time are left out of the result.
         device: whose runtime tells times (``hardware.runtimes.PROFILERS``).
         protocol: how much to measure; its cap holds for all networks together, loading excluded.
         progress: told what is going on.
@@ -99,8 +97,7 @@ def time_kernels(
 
         medians_ms = run_campaign(4 + 2 * len(models), burst, protocol, clock)
         empty_ms, chain_ms, *plain_ms = medians_ms[::2]
-        tried = [i for i, bursts_ms in enumerate(plain_ms) if len(bursts_ms) >= LEAST_BURSTS]
-        enough = steady(tried, [plain_ms[i] for i in tried], LEAST_NETWORKS)
+        enough = [i for i, bursts_ms in enumerate(plain_ms) if len(bursts_ms) >= LEAST_BURSTS]
         profiles = [target.ask("ending a profile", do="profile", at=2 * i + 5) for i in enough]
     timed = [_Timed(models[i], tuple(plain_ms[i]), profile) for i, profile in zip(enough, profiles, strict=True)]
     overhead_ms = estimate_ms(empty_ms)
