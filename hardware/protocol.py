@@ -25,7 +25,7 @@ GOLDEN = 0.6180339887498949
 SMALL_BYTES, LARGE_BYTES = 2e6, 8e6  # working sets between which the interval widens
 SMALL_HALF_WIDTH, LARGE_HALF_WIDTH = 0.03, 0.08
 # With several threads a slow epoch on any core spoils a burst, and barriers wait for the slowest.
-THREADS_BURSTS, THREADS_SPAN_S, THREADS_HALF_WIDTH = 12, 12.0, 0.15
+THREADS_BURSTS, THREADS_SPAN_S, THREADS_HALF_WIDTH = 12, 12.0, 0.21
 
 
 class Clock(Protocol):
@@ -154,7 +154,7 @@ def half_width(working_set_bytes: float, threads: int) -> float:
     """Half of the interval as a fraction: small working sets stay in private caches, and repeat.
 
     With one thread 95 % of repeats lie inside, on a machine whose slow epochs are shorter than the campaign. With
-    more nothing is promised; the width is that of 95 % of repeats on two cores of a shared machine (docs/latency.md).
+    more the width is that of 95 % of repeats over an hour on two cores of a shared machine (docs/latency.md).
     """
     if threads > 1:
         return THREADS_HALF_WIDTH
