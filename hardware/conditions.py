@@ -57,6 +57,10 @@ class Conditions:
         names = ("device", "input_shape", "cpu_model", "cpu_flags", "logical_cores", "runtime_version")
         return {name: getattr(self, name) for name in names}
 
+    def machine_identity(self) -> dict[str, Any]:
+        """The same without the size of the images: what must be equal for rows to stand in one table."""
+        return {fact: value for fact, value in self.identity().items() if fact != "input_shape"}
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return asdict(self)

@@ -84,7 +84,7 @@ class DeviceTable:
             if mine != theirs:
                 raise InvalidTable(f"merge: {fact} {mine!r} and {theirs!r} differ, expected tables of one device")
         if self.conditions and other.conditions:
-            mine, theirs = _identity(self.conditions), _identity(other.conditions)
+            mine, theirs = self.conditions.machine_identity(), other.conditions.machine_identity()
             changed = [f"{key} was {mine[key]}, now {theirs[key]}" for key in mine if mine[key] != theirs[key]]
             if changed:
                 raise InvalidTable(f"merge: {'; '.join(changed)}; expected rows measured under the same conditions")
@@ -156,11 +156,6 @@ class DeviceTable:
             f"{self.name} ({where}, {self.precision}): {len(self.kernels)} kernels, {len(self.pieces)} pieces, "
             f"{len(self.networks)} networks"
         )
-
-
-def _identity(conditions: Conditions) -> dict[str, Any]:
-    """What must be equal for rows to stand in one table; image sizes may differ."""
-    return {key: value for key, value in conditions.identity().items() if key != "input_shape"}
 
 
 def _kernel_row(values: Sequence[Any]) -> KernelRow:

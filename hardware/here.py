@@ -15,9 +15,6 @@ def changed_since(rows: DeviceTable) -> list[str]:
     """
     if rows.conditions is None:
         return ["its table says nothing of the conditions"]
-    then, now = rows.conditions.identity(), Surroundings().conditions(Device.parse(rows.device), None).identity()
-    return [
-        f"{fact} was {then[fact] or 'none'}, now {now[fact] or 'none'}"
-        for fact in now
-        if fact != "input_shape" and then[fact] != now[fact]
-    ]
+    then = rows.conditions.machine_identity()
+    now = Surroundings().conditions(Device.parse(rows.device), None).machine_identity()
+    return [f"{fact} was {then[fact] or 'none'}, now {now[fact] or 'none'}" for fact in now if then[fact] != now[fact]]

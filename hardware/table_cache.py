@@ -6,9 +6,7 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from hardware.conditions import Conditions
 from hardware.device import FP32, Device
 from hardware.device_store import cache_root, write_whole
 from hardware.device_table import DeviceTable
@@ -76,17 +74,13 @@ def tables_of(rows: DeviceTable) -> list[LatencyTable]:
     """
     if not rows.device or rows.conditions is None:
         return []
-    wanted = _identity(rows.conditions)
+    wanted = rows.conditions.machine_identity()
     found = []
     for path in sorted(cache_dir().glob("*.json")):
         try:
             table = LatencyTable.from_json(path.read_text())
         except TableUnreadable:
             continue
-        if str(table.device) == rows.device and _identity(table.conditions) == wanted:
+        if str(table.device) == rows.device and table.conditions.machine_identity() == wanted:
             found.append(table)
     return found
-
-
-def _identity(conditions: Conditions) -> dict[str, Any]:
-    return {fact: value for fact, value in conditions.identity().items() if fact != "input_shape"}

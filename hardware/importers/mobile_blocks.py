@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from hardware.device_table import DeviceTable, InvalidTable, PieceRow
 from hardware.importers.text_lines import lines_of
+from hardware.importers.uncovered import Uncovered
 from hardware.row_checks import check_rows
 from search_spaces.arch import Block
 from search_spaces.blocks.kind import divisible_by_8
@@ -36,10 +37,6 @@ class Entry(NamedTuple):
     key: str
     latency_ms: float
     repeats: float
-
-
-class Uncovered(ValueError):
-    """No block of ours is this row; the message is the reason."""
 
 
 def read_mobile_blocks(path: Path, name: str, precision: str = "fp32") -> DeviceTable:

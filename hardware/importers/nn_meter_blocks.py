@@ -20,6 +20,7 @@ from pathlib import Path
 
 from hardware.device_table import DeviceTable, InvalidTable, PieceRow
 from hardware.importers.text_lines import lines_of
+from hardware.importers.uncovered import Uncovered
 from hardware.row_checks import check_rows
 from search_spaces.arch import Block
 from search_spaces.blocks.kind import divisible_by_8
@@ -31,10 +32,6 @@ ACTS = {"hard-swish": HARD_SWISH, "hswish": HARD_SWISH, "swish": SILU, "relu": R
 GATES = {"se": True, "nose": False}
 SHORTCUT = "inverted residual with a projected shortcut"
 ROUNDING = "widths that ours round to another number"
-
-
-class Uncovered(ValueError):
-    """No block of ours is this row; the message is the reason."""
 
 
 def read_nn_meter_blocks(path: Path, name: str, precision: str = "fp32") -> DeviceTable:
