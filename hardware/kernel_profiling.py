@@ -28,7 +28,9 @@ CHUNK = 16  # networks that are timed together at most; the table is kept after 
 CHUNK_MS = 12_000.0  # and no more than are planned to take so long, lest large ones get too few bursts
 PROTOCOL = MeasureProtocol(burst_ms=8.0, min_bursts=6, min_span_s=6.0, max_s=10.0, max_bursts=12)
 CHUNK_S = 13.0  # about how long one takes
-LARGEST_SHARE = 1 / 40  # of the time, for loading and timing one network: giants teach nothing that anyone wants
+# Of the time, for loading and timing one network, by the seconds there are: with few of them giants, which stand first
+# among the farthest, would leave none for the networks that a budget admits.
+LARGEST_SHARES = ((30.0, 80.0), (1 / 100, 1 / 40))
 
 Keep = Callable[[DeviceTable], None]
 
@@ -64,7 +66,8 @@ def measure_kernels(  # noqa: PLR0913 - the facts of a table, and how long to ta
     """
     known = {row.arch for row in table.networks if row.input_shape == input_shape and row.batch == device.batch}
     first = not known
-    most_ms = 1e3 * LARGEST_SHARE * left_s()
+    seconds = left_s()
+    most_ms = 1e3 * seconds * float(np.interp(seconds, *LARGEST_SHARES))
     for chunk in _chunks([arch for arch in archs if arch not in known], input_shape, num_classes, most_ms):
         if not first and (left_s() < CHUNK_S or done(table)):
             break
