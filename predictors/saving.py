@@ -14,6 +14,7 @@ VERSION = 1
 _NOTE = "netwright.json"  # in the archive, beside what skops writes
 _OURS = "predictors."
 _FOREIGN = ("sklearn.tree._tree.Tree", "xgboost.core.Booster", "xgboost.sklearn.XGBRegressor")
+_MAKE = "`netwright fit TABLE.csv --out FILE` makes one"
 _LIBRARIES = ("scikit-learn", "xgboost")  # whose fitted objects a file may hold
 
 
@@ -64,11 +65,15 @@ def _note(file: Path) -> dict[str, Any]:
         with zipfile.ZipFile(file) as archive:
             note = json.loads(archive.read(_NOTE))
     except FileNotFoundError:
-        raise InvalidPredictorFile(f"predictor {file}: no such file; `netwright fit TABLE.csv --out` makes one") from None
+        raise InvalidPredictorFile(
+            f"predictor {file}: no such file; `netwright fit TABLE.csv --out` makes one"
+        ) from None
     except IsADirectoryError:
         raise InvalidPredictorFile(f"predictor {file}: is a folder, expected a file") from None
     except (zipfile.BadZipFile, KeyError, ValueError, OSError):
-        raise InvalidPredictorFile(f"predictor {file}: not a predictor; `netwright fit TABLE.csv --out` makes one") from None
+        raise InvalidPredictorFile(
+            f"predictor {file}: not a predictor; `netwright fit TABLE.csv --out` makes one"
+        ) from None
     return note if isinstance(note, dict) else {}
 
 
