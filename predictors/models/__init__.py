@@ -1,0 +1,1 @@
+"""Models that learn labels from features; each is a scikit-learn regressor."""
