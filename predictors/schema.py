@@ -27,13 +27,18 @@ class Column:
         kind: "choice" (finitely many values, a design decision), "number" (anything else, such as a proxy's score),
             or "cost" (params, MACs, latency …: known without training, and the baseline).
         levels: of a choice: its values in ascending order when they are numbers, else sorted symbols; () of others.
-        place: columns of one place (the same block, stage or edge) are taken to interact; "" where nothing is known.
+        place: columns of one place (the same block or edge) are taken to interact; "" where nothing is known.
+        stage: places of one stage are taken to interact less, those of different stages least; "" where nothing is
+            known.
+        optional: whether the choice may not exist, which is NaN in the matrix.
     """
 
     name: str
     kind: Kind
     levels: tuple[Level, ...] = ()
     place: str = ""
+    stage: str = ""
+    optional: bool = False
 
     @property
     def ordered(self) -> bool:
