@@ -1,0 +1,103 @@
+"""Which recipes are tried, in which order, and which survive: coarse first, a time limit at every step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from predictors.auto.member import MODELS, Recipe
+from predictors.auto.trial import Labelled, Trial
+from predictors.encoders import ENCODERS
+from predictors.evaluation.folds import repeated_folds
+
+Preset = Literal["quick", "default"]
+BLENDED = 4  # members of a blend at most
+FINALISTS = 6  # recipes that get further repeats
+SCOUT = "bayesian ridge"
+QUICK = ("bayesian ridge", "gp quadratic by role", "gp matern by column")
+FEWEST_ROWS = 8  # below that no choice can be made by folds
+NET_ROWS = 1_500  # a ranking net needs thousands of labels
+TREE_ROWS = 400
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to look.
+
+    Attributes:
+        preset: "quick" tries a fixed short list once, so that its result depends on the labels and the seed only.
+        time_limit: seconds for the trials; None for no limit. A trial that has begun is finished.
+    """
+
+    preset: Preset = "default"
+    time_limit: float | None = 30.0
+
+
+def try_recipes(labelled: Labelled, effort: Effort) -> list[Trial]:
+    """Trials of all recipes that were worth it in the time, at least one.
+
+    Encoders are compared with a linear model and a Gaussian process; the best two get all models; the best models
+    leave out the costs and try the label maps; the finalists are repeated on other folds.
+    """
+    search = _Search(labelled, effort)
+    search.run()
+    return search.trials
+
+
+class _Search:
+    def __init__(self, labelled: Labelled, effort: Effort) -> None:
+        self.labelled, self.effort = labelled, effort
+        self.deadline = None if effort.time_limit is None else time.monotonic() + effort.time_limit
+        self.trials: list[Trial] = []
+        self._tried: set[Recipe] = set()
+        rows = len(labelled.labels)
+        folds = 5 if rows <= 1_000 else 3
+        repeats = 1 if effort.preset == "quick" or rows > 1_000 else 3
+        splits = repeated_folds(rows, min(folds, rows // 2), repeats, labelled.seed)
+        self.folds = [splits[i : i + len(splits) // repeats] for i in range(0, len(splits), len(splits) // repeats)]
+
+    def run(self) -> None:
+        encoders = [name for name, encoder in ENCODERS.items() if encoder.applies(self.labelled.schema)]
+        encoders = encoders or ["one-hot"]  # numbers and costs alone: every encoder appends those
+        has_costs = bool(self.labelled.schema.of_kind("cost"))
+        if self.effort.preset == "quick":
+            self._try(Recipe(QUICK[0], encoder) for encoder in encoders)
+            best = self._best(1)[0].recipe.encoder
+            self._try(Recipe(model, best) for model in QUICK[1:])
+            return
+        self._try(Recipe(SCOUT, encoder) for encoder in encoders)
+        self._try(Recipe("gp matern by column", encoder) for encoder in encoders)
+        leading = list(dict.fromkeys(trial.recipe.encoder for trial in self._best(len(self.trials))))[:2]
+        self._try(Recipe(model, encoder) for encoder in leading for model in self._models())
+        if has_costs:
+            self._try(replace(trial.recipe, costs=False) for trial in self._best(2))
+        self._try(trial.recipe.with_labels(name) for trial in self._best(2) for name in ("normal scores", "logit"))
+        for splits in self.folds[1:]:
+            for trial in self._best(FINALISTS):
+                if self._late():
+                    break
+                trial.run(self.labelled, splits)
+        repeated = max(len(trial.predicted) for trial in self.trials)
+        self.trials = [trial for trial in self.trials if len(trial.predicted) == repeated]
+
+    def _models(self) -> list[str]:
+        rows = len(self.labelled.labels)
+        least = {"ranking net": NET_ROWS, "boosted trees": TREE_ROWS}
+        return [name for name, model in MODELS.items() if least.get(name, 0) <= rows <= model.most_rows]
+
+    def _try(self, recipes: Iterator[Recipe]) -> None:
+        for recipe in list(recipes):
+            if recipe in self._tried or (self._late() and self.trials):
+                continue
+            self._tried.add(recipe)
+            trial = Trial(recipe)
+            trial.run(self.labelled, self.folds[0])
+            self.trials.append(trial)
+
+    def _best(self, count: int) -> Sequence[Trial]:
+        return sorted(self.trials, key=lambda trial: -trial.tau(self.labelled.labels))[:count]
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
