@@ -19,6 +19,7 @@ from predictors.models.cascade.base_learners import UnknownLearner, base_learner
 from predictors.models.cascade.first_level import FirstDraw, fit_first_level
 from predictors.models.cascade.judges import KernelRidgeJudge, NuSvrJudge
 from predictors.models.cascade.noise import with_noisy_copy
+from predictors.models.cascade.second_level import SecondDraw, fit_second_level
 from predictors.saving import load, save
 
 SMALL = {
@@ -102,6 +103,48 @@ def test_what_the_second_level_learns_from_has_not_seen_the_label():
         after = unseen(changed)
         np.testing.assert_array_equal(after[row], before[row])
         assert (after != before).any()
+
+
+class Recorder:
+    """Remembers what it was fitted on."""
+
+    def __init__(self, rows, seed):
+        self.asked = rows
+
+    def fit(self, x, y):
+        self.x, self.y = x, y
+        return self
+
+    def predict(self, x):
+        return np.zeros(len(x))
+
+
+def test_first_level_models_draw_rows_and_features_and_leave_a_fold_out():
+    x = np.arange(20.0)[:, None] + np.zeros((20, 6))
+    draw = FirstDraw(models=9, rows=70, share=0.5, snr_db=1.0, folds=5)
+    level, unseen = fit_first_level(x, x[:, 0], np.ones(20), [Recorder], draw, np.random.default_rng(0))
+    assert unseen.shape == (20, 2)
+    assert len(level.models) == 10  # 9 rounded up to whole columns
+    assert len({tuple(chosen) for chosen in level.chosen}) > 3
+    for column in (level.models[:5], level.models[5:]):
+        left_out = [set(range(20)) - set(model.y.astype(int)) for model in column]
+        assert all(len(rows) >= 4 for rows in left_out)
+        assert set.union(*left_out) == set(range(20))
+    for model in level.models:
+        assert model.x.shape == (140, 3) == (model.asked, 3)
+        np.testing.assert_array_equal(model.x[:70, 0], model.y[:70])
+        assert not np.isin(model.x[70:], x).any()
+
+
+def test_second_level_models_see_part_of_the_outputs_and_the_components():
+    rng = np.random.default_rng(0)
+    outputs, x = rng.normal(size=(30, 8)), rng.normal(size=(30, 4)) * [9, 1, 1, 0.1]
+    draw = SecondDraw(models=6, share=0.25, components=3)
+    level, unseen = fit_second_level(outputs, x - x.mean(axis=0), x[:, 0], np.ones(30), [Recorder], draw, rng)
+    assert [model.x.shape for model in level.models] == [(30, 5)] * 6
+    assert len({tuple(chosen) for chosen in level.chosen}) > 2
+    assert abs(level.directions[0, 0]) > 0.99
+    assert np.isfinite(unseen).sum() > 20
 
 
 def test_weights_are_chances():

@@ -51,6 +51,7 @@ def calibrate_labels(  # noqa: PLR0913 - two tables, and the choices of the meth
     groups: int = 3,
     bag: CascadeBagging | None = None,
     judge: JudgeName = "nu-svr",
+    random_state: int = 0,
 ) -> CalibratedLabels:
     """Bring weak labels to the level of true ones. It reads every true label: give it those of training rows only.
 
@@ -64,6 +65,8 @@ def calibrate_labels(  # noqa: PLR0913 - two tables, and the choices of the meth
         bag: whose out-of-bag predictions the labels are drawn to; None for 50 first-level models of 500 draws.
         judge: fitted on the weak rows and asked about the true ones for every share of every label: "nu-svr" as
             published (seconds for 200 labels), or "kernel-ridge" (milliseconds).
+        random_state: of the bag where it is None.
+
     Returns: the calibrated labels.
     Raises: InvalidWeakLabels: no rows, other columns, or no group can be made.
     Source: Zhang et al. 2021, arXiv 2108.05613, and its released code. Deviations: (groups) they try 10^3 triples of
@@ -85,7 +88,7 @@ def calibrate_labels(  # noqa: PLR0913 - two tables, and the choices of the meth
     shifted = cheap + shifts[group]
     kept = np.ones(len(cheap))
     if steps == "full":
-        bag = bag or CascadeBagging(estimators=50, draws=500, second_estimators=0)
+        bag = bag or CascadeBagging(estimators=50, draws=500, second_estimators=0, random_state=random_state)
         shifted, kept = _draw_to_bag(weak, shifted, true, labels, bag, judge)
     return CalibratedLabels(shifted, shifts, group, kept)
 

@@ -22,17 +22,19 @@ class WeakCascade(Regressor):
     Args:
         weak_X: (m, d) features of networks with cheap labels, the columns as in ``fit``; None for none.
         weak_y: (m,) their labels, in the unit of the true ones.
-        regressor: learns from both; None for ``CascadeBagging(draws=500)``, the authors' setting.
+        regressor: learns from both, with ``sample_weight``; None for ``CascadeBagging(draws=500)``, as published.
         steps: of the calibration, see ``calibrate_labels``.
         groups: of the sorted weak labels that get a constant each.
         judge: of the calibration's last step.
         true_share: of the whole weight that the true rows get together, above 0, below 1; the authors draw 200 of 500.
         calibration_bag: whose out-of-bag predictions weak labels are drawn to; None for ``calibrate_labels``' own.
+        random_state: of the regressor and the bag where they are None; those given have their own.
 
     Attributes:
         calibrated_: the calibrated labels and how they came about; None without weak rows.
         regressor_: the fitted regressor.
-    The standard deviation of a cascade takes its noise from the true rows alone.
+    The standard deviation of a cascade takes its noise from the true rows alone. Weights count in the regressor, not in
+    the calibration.
     Source: Zhang et al. 2021, arXiv 2108.05613. Deviations: the authors calibrate with all true labels and then
         cross-validate on the same labels; see ``calibrate_labels`` and ``CascadeBagging`` for the others.
     """
@@ -47,6 +49,7 @@ class WeakCascade(Regressor):
         judge: JudgeName = "nu-svr",
         true_share: float = 0.4,
         calibration_bag: CascadeBagging | None = None,
+        random_state: int = 0,
     ) -> None:
         self.weak_X = weak_X
         self.weak_y = weak_y
@@ -56,9 +59,11 @@ class WeakCascade(Regressor):
         self.judge = judge
         self.true_share = true_share
         self.calibration_bag = calibration_bag
+        self.random_state = random_state
 
     def _fit(self, features: Floats, labels: Floats, weights: Floats) -> None:
-        self.regressor_ = CascadeBagging(draws=500) if self.regressor is None else clone(self.regressor)
+        published = CascadeBagging(draws=500, random_state=self.random_state)
+        self.regressor_ = clone(published if self.regressor is None else self.regressor)
         self.calibrated_: CalibratedLabels | None = None
         if not _has_weak(self.weak_X, self.weak_y):
             self.regressor_.fit(features, labels, sample_weight=weights)
@@ -74,18 +79,14 @@ class WeakCascade(Regressor):
             groups=self.groups,
             bag=self.calibration_bag,
             judge=self.judge,
+            random_state=self.random_state,
         )
         weak = np.asarray(self.weak_X, np.float64)
         rows = len(weak) + len(labels)
-        mass = np.concatenate(
-            [
-                np.full(len(weak), (1 - self.true_share) * rows / len(weak)),
-                self.true_share * rows * weights / weights.sum(),
-            ]
-        )
-        self.regressor_.fit(
-            np.vstack([weak, features]), np.concatenate([self.calibrated_.labels, labels]), sample_weight=mass
-        )
+        of_weak = np.full(len(weak), (1 - self.true_share) / len(weak))
+        mass = rows * np.concatenate([of_weak, self.true_share * weights / weights.sum()])
+        known = np.concatenate([self.calibrated_.labels, labels])
+        self.regressor_.fit(np.vstack([weak, features]), known, sample_weight=mass)
         if isinstance(self.regressor_, CascadeBagging):
             errors = labels - self.regressor_.oob_prediction_[len(weak) :]
             self.regressor_.noise_ = float(np.sqrt(np.average(errors**2, weights=weights)))
