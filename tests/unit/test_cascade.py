@@ -1,9 +1,13 @@
 """Cascade bagging: real regressors, no look at labels they were not given, weak labels brought to the true level."""
 
+import os
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.svm import NuSVR
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -20,6 +24,8 @@ from predictors.models.cascade.first_level import FirstDraw, fit_first_level
 from predictors.models.cascade.judges import KernelRidgeJudge, NuSvrJudge
 from predictors.models.cascade.noise import with_noisy_copy
 from predictors.models.cascade.second_level import SecondDraw, fit_second_level
+from predictors.models.linear import BayesianRidge
+from predictors.rank import kendall
 from predictors.saving import load, save
 
 SMALL = {
@@ -272,3 +278,31 @@ def test_unknown_choices_of_the_weak_cascade_are_refused(name, value):
     x, y, weak_x, weak_y = world(0)
     with pytest.raises(ValueError, match=f"{name}={value!r}, expected"):
         WeakCascade(weak_x, weak_y, CascadeBagging(**SMALL), calibration_bag=QUICK, **{name: value}).fit(x, y)
+
+
+def track_2():
+    """31 trained networks and 200 with weak labels, in points: kernel / 7 and expansion / 6 of 16 layers."""
+    folder = Path(os.environ.get("NETWRIGHT_DATA") or Path(__file__).parents[3] / "shared" / "data") / "cvpr2021_track2"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}; set NETWRIGHT_DATA")
+    tables = []
+    for name in ("trained_31", "weak_200"):
+        table = pd.read_csv(folder / f"{name}.csv.gz")
+        codes = np.array([[int(part) - 1 for part in arch.split("-")] for arch in table["arch"]])
+        pairs = np.stack([np.array([3, 5, 7])[codes // 2] / 7, np.array([3, 6])[codes % 2] / 6], axis=2)
+        tables += [pairs.reshape(len(table), -1), 100 * table["accuracy"].to_numpy()]
+    return tables
+
+
+@pytest.mark.slow
+def test_labels_calibrated_outside_the_folds_look_better_than_they_are():
+    x, y, weak_x, weak_y = track_2()
+    leaky = calibrate_labels(weak_x, weak_y, x, y, judge="kernel-ridge").labels
+    inside = WeakCascade(weak_x, weak_y, BayesianRidge(), judge="kernel-ridge", calibration_bag=QUICK)
+    outside = WeakShiftRidge(weak_x, leaky)
+    taus = {"inside": [], "outside": []}
+    for seed in range(5):
+        folds = KFold(5, shuffle=True, random_state=seed)
+        for name, model in (("inside", inside), ("outside", outside)):
+            taus[name].append(kendall(cross_val_predict(model, x, y, cv=folds), y))
+    assert np.mean(taus["outside"]) > np.mean(taus["inside"]) + 0.1
