@@ -6,13 +6,21 @@ from scipy.stats import kendalltau, spearmanr
 
 from predictors.rank import (
     InvalidSample,
+    coverage_of,
     draw,
     interval,
     kendall,
     kendall_of,
+    noise_ceiling,
+    pearson_of,
+    rmse,
+    rmse_of,
     spearman,
     spearman_of,
+    tau_in_bins,
+    tau_in_bins_of,
     top_k_regret,
+    top_k_regret_of,
 )
 
 LISTS = st.integers(3, 12).flatmap(
@@ -124,3 +132,93 @@ def test_what_has_no_order_is_refused(a, b):
 def test_a_regret_of_no_item_is_refused(k):
     with pytest.raises(InvalidSample, match="expected 1 to"):
         top_k_regret([1, 2], [1, 2], k)
+
+
+def test_correlations_without_the_matrix_of_pairs_are_the_same(monkeypatch):
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 9, (2, 60)).astype(float)
+    counts = draw(60, resamples=20, seed=1)
+    with_matrix = kendall_of(a, b, counts)
+    monkeypatch.setattr("predictors.rank.MATRIX", 10)
+    np.testing.assert_allclose(kendall_of(a, b, counts), with_matrix)
+
+
+def test_twenty_thousand_items_have_a_tau():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=20_000)
+    b = a + rng.normal(size=20_000)
+    assert kendall(a, b) == pytest.approx(0.5, abs=0.01)
+    assert spearman(a, b) == pytest.approx(0.69, abs=0.01)
+
+
+def test_pearson_and_errors_of_resamples_are_those_of_the_drawn_items():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 12)) + 1e6
+    counts = draw(12, resamples=4)
+    for i, row in enumerate(counts):
+        picked = np.repeat(np.arange(12), row.astype(int))
+        assert pearson_of(a, b, counts)[i] == pytest.approx(np.corrcoef(a[picked], b[picked])[0, 1], abs=1e-6)
+        assert rmse_of(a, b, counts)[i] == pytest.approx(np.sqrt(np.mean((a[picked] - b[picked]) ** 2)))
+        assert coverage_of(a - 1, a + 1, b, counts)[i] == pytest.approx(np.mean(np.abs(a[picked] - b[picked]) <= 1))
+        assert top_k_regret_of(a, b, 2, counts)[i] == top_k_regret(a[np.unique(picked)], b[np.unique(picked)], 2)
+    assert rmse([1, 2], [1, 4]) == pytest.approx(np.sqrt(2))
+    assert np.isnan(pearson_of([5.0, 5.0], [1, 2], counts[:1, :2] * 0 + 1)).all()
+
+
+def test_infinite_intervals_cover_and_nan_ones_are_refused():
+    once = np.ones((1, 2))
+    assert coverage_of([-np.inf, 1], [np.inf, 2], [5, 5], once) == pytest.approx(0.5)
+    with pytest.raises(InvalidSample, match="NaN"):
+        coverage_of([np.nan, 1], [1, 2], [5, 5], once)
+    with pytest.raises(InvalidSample, match="one length"):
+        coverage_of([1], [1, 2], [5, 5], once)
+
+
+def test_tau_in_bins_does_not_reward_knowing_the_cost():
+    rng = np.random.default_rng(4)
+    cost = rng.uniform(size=500)
+    own = rng.normal(size=500)
+    truth = 10 * cost + own
+    assert kendall(cost, truth) > 0.7
+    assert tau_in_bins(cost, truth, cost, bins=50) < 0.2
+    assert tau_in_bins(own, truth, cost, bins=50) > 0.8
+    assert tau_in_bins(own, truth, np.zeros(500)) == pytest.approx(kendall(own, truth))
+    counts = draw(500, resamples=50)
+    found = interval(lambda c: tau_in_bins_of(own, truth, cost, c), counts)
+    assert found.low < found.value < found.high
+
+
+def test_tau_in_bins_weighs_bins_by_their_items_and_refuses_too_many():
+    cost, truth = [1, 1, 1, 2, 2], [1, 2, 3, 1, 2]
+    assert tau_in_bins([1, 2, 3, 2, 1], truth, cost, bins=2) == pytest.approx((3 - 2) / 5)
+    with pytest.raises(InvalidSample, match="1 to half"):
+        tau_in_bins(cost, truth, cost, bins=3)
+
+
+def test_the_noise_of_repeats_sets_the_ceiling():
+    rng = np.random.default_rng(5)
+    truth, networks = rng.normal(size=300), np.repeat(np.arange(300), 2)
+    for noise, least, most in ((0.01, 0.98, 1.0), (1.0, 0.55, 0.7)):  # two labels halve the variance
+        labels = truth[networks] + noise * rng.normal(size=600)
+        found = noise_ceiling(labels, networks)
+        assert found.networks == found.repeated == 300
+        assert found.noise_sd.low < noise < found.noise_sd.high
+        assert least < found.kendall.value < most
+        means = labels.reshape(300, 2).mean(axis=1)
+        assert found.kendall.low < kendall(truth, means) < found.kendall.high
+        assert found.spearman.low < spearman(truth, means) < found.spearman.high
+
+
+def test_labels_that_are_all_noise_have_a_ceiling_near_nothing():
+    found = [
+        noise_ceiling(np.random.default_rng(seed).normal(size=80), np.arange(80) // 2).kendall for seed in range(6)
+    ]
+    assert np.mean([one.value for one in found]) < 0.35
+    assert all(one.low <= 0.05 for one in found)
+
+
+def test_without_repeats_there_is_no_ceiling():
+    assert noise_ceiling([1, 2, 3], ["a", "b", "c"]) is None
+    assert noise_ceiling([1, 2], ["a", "a"]) is None
+    with pytest.raises(InvalidSample, match="one network a label"):
+        noise_ceiling([1, 2, 3], ["a", "b"])
