@@ -35,14 +35,15 @@ class _Cell:
 class Cells(Encoder):
     """Path encoding and counts on the live part of a cell.
 
-    A path is live if no edge of it is missing or carries nothing. Features are: for each sequence of operations
-    whether a live path has it, where operations that change nothing are left out; and, standardised, how often each
-    operation stands on live edges, how many paths live, and the most and the least of each operation, of all
-    convolutions and of all operations that live paths have. Choices outside the cells are one-hot.
+    A path is live if no edge of it is missing or carries nothing. Features are: for each sequence of operations the
+    root of the number of live paths that have it, where operations that change nothing are left out; and,
+    standardised, how often each operation stands on live edges, how many paths live, the most and the least of each
+    operation, of all convolutions and of all operations that a live path has, and the mean of each operation over the
+    live paths. Choices outside the cells are one-hot.
 
     Source: White et al. 2019, "BANANAS", arXiv 1910.11858 (path encoding); White et al. 2020, "A Study on Encodings
         for Neural Architecture Search", arXiv 2007.04965. Deviations: skips are left out of the sequences, dead paths
-        do not count, and counts stand beside the paths.
+        do not count, paths are counted, and further counts stand beside them.
     """
 
     @classmethod
@@ -76,7 +77,7 @@ class Cells(Encoder):
             codes = cell.graph.codes_of(raw)
             live = cell.graph.live(raw, codes)
             along = cell.graph.along(codes)
-            found.append(_presence(_sequences(along, len(cell.graph.operations)), live, cell.sequences))
+            found.append(_occurrences(_sequences(along, len(cell.graph.operations)), live, cell.sequences))
             found.append((_counts(cell.graph, codes, live, along) - cell.mean) / cell.deviation)
         return np.hstack([*found, self._hats.apply(raw)])
 
@@ -123,15 +124,15 @@ def _said(code: int, operations: Sequence[str]) -> str:
     return " > ".join(reversed(digits))
 
 
-def _presence(sequences: NDArray[np.int64], live: NDArray[np.bool_], known: NDArray[np.int64]) -> Floats:
-    """(n, q) whether a live path has each known sequence."""
+def _occurrences(sequences: NDArray[np.int64], live: NDArray[np.bool_], known: NDArray[np.int64]) -> Floats:
+    """(n, q) root of how many live paths have each known sequence."""
     found = np.zeros((len(sequences), len(known)))
     if not len(known):
         return found
     at = np.minimum(np.searchsorted(known, sequences), len(known) - 1)
     rows, paths = np.nonzero(live & (known[at] == sequences))
-    found[rows, at[rows, paths]] = 1.0
-    return found
+    np.add.at(found, (rows, at[rows, paths]), 1.0)
+    return np.sqrt(found, out=found)
 
 
 def _count_names(graph: CellGraph) -> list[str]:
@@ -143,11 +144,12 @@ def _count_names(graph: CellGraph) -> list[str]:
         "live paths",
         *(f"most {name}" for name in kinds),
         *(f"least {name}" for name in kinds),
+        *(f"mean {name}" for name in [*(["passed"] if graph.on_steps else []), *graph.operations]),
     ]
 
 
 def _counts(graph: CellGraph, codes: Ints, live: NDArray[np.bool_], along: Ints) -> Floats:
-    """(n, g) counts on live steps, number of live paths, most and least of each kind on a live path."""
+    """(n, g) counts on live steps, number of live paths; most, least and mean of each kind on a live path."""
     kinds = range(1, len(graph.operations) + 1)
     used = _used_steps(graph, live)
     found = [(used & (codes == kind)).sum(axis=1) for kind in (*([PASSED] if graph.on_steps else []), *kinds)]
@@ -159,6 +161,11 @@ def _counts(graph: CellGraph, codes: Ints, live: NDArray[np.bool_], along: Ints)
     longest = along.shape[2]
     found += [np.where(live, count, -1).max(axis=1) for count in each]
     found += [np.where(live, count, longest).min(axis=1) for count in each]
+    if graph.on_steps:
+        inside = graph.walks < len(graph.steps)
+        each = [((along == PASSED) & inside).sum(axis=2), *each]
+    paths = np.maximum(live.sum(axis=1), 1)
+    found += [(live * count).sum(axis=1) / paths for count in each[: len(graph.operations) + graph.on_steps]]
     return np.column_stack(found).astype(np.float64)
 
 

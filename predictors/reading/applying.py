@@ -92,7 +92,7 @@ def _structures(schema: Schema, got: Given) -> dict[str, Sequence[Any]]:
 
 
 def _check_constants(
-    constants: dict[str, float | str], objects: dict[str, Sequence[Any]], got: Given, numeric: Sequence[str]
+    constants: dict[str, Level], objects: dict[str, Sequence[Any]], got: Given, numeric: Sequence[str]
 ) -> None:
     """What was the same in all fitted networks must be the same in new ones: nothing is known of another value."""
     for name, value in constants.items():

@@ -24,10 +24,10 @@ def learn(data: Any, costs: Sequence[str] | None) -> Schema:
     """Schema of rows that no space explains; see ``predictors.reading.schema_of``."""
     got = given(data)
     dropped: dict[str, str] = {}
-    constants: dict[str, float | str] = {}
+    constants: dict[str, Level] = {}
     parts = _parts(got, dropped, constants)
     drafts = numeric_drafts(got, costs, dropped, constants) + _token_drafts(parts)
-    levels = _settle(drafts, parts, dropped)
+    levels = _settle(drafts, parts, dropped, constants)
     kept = [draft for draft in drafts if draft.name not in dropped]
     if not kept:
         raise InvalidTable(f"table: no column says anything ({_reasons(dropped)})")
@@ -70,7 +70,7 @@ def _reasons(dropped: dict[str, str]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3])
 
 
-def _parts(got: Given, dropped: dict[str, str], constants: dict[str, float | str]) -> list[Part]:
+def _parts(got: Given, dropped: dict[str, str], constants: dict[str, Level]) -> list[Part]:
     """Structures and names among the fields that are not numbers, and digit codes among those that are."""
     fields: dict[str, tuple[str, dict[str, Any]]] = {}
     values: dict[str, Sequence[Any]] = dict(got.objects)
@@ -97,7 +97,7 @@ def _tokens(got: Given, name: str, form: str, spec: dict[str, Any], values: dict
     return structures.tokens_of(form, values[name], spec, where)
 
 
-def _nothing(name: str, column: Sequence[Any], constants: dict[str, float | str], alone: bool) -> str | None:
+def _nothing(name: str, column: Sequence[Any], constants: dict[str, Level], alone: bool) -> str | None:
     """Why a field of texts says nothing; None where it may say something."""
     given_values = [value for value in column if value is not None]
     if not given_values:
@@ -141,7 +141,9 @@ def _token_drafts(parts: Sequence[Part]) -> list[Draft]:
     return drafts
 
 
-def _settle(drafts: Sequence[Draft], parts: Sequence[Part], dropped: dict[str, str]) -> dict[str, Levels]:
+def _settle(
+    drafts: Sequence[Draft], parts: Sequence[Part], dropped: dict[str, str], constants: dict[str, Level]
+) -> dict[str, Levels]:
     """Levels of all choices; what is constant, empty or too rich is dropped."""
     chosen = [d for d in drafts if d.kind == "choice" and d.name not in dropped]
     shared = shared_levels([(draft.family, draft.seen) for draft in chosen])
@@ -153,6 +155,8 @@ def _settle(drafts: Sequence[Draft], parts: Sequence[Part], dropped: dict[str, s
             dropped[draft.name] = "empty"
         elif len(levels.values) == 1 and not draft.optional:
             dropped[draft.name] = f"always {levels.values[0]}"
+            if draft.part == NUMBERS:
+                constants[draft.name] = levels.values[0]
         elif not levels.ordered and len(levels.values) > MOST_TOKENS:
             dropped[draft.name] = f"{len(levels.values)} different symbols"
         elif draft.part != NUMBERS and parts[draft.part].form == "network":

@@ -12,11 +12,11 @@ from predictors.reading import names, structures
 from predictors.reading.draft import NUMBERS, Draft
 from predictors.reading.families import are_choices, pooled_arrays
 from predictors.reading.given import Given, array_names
-from predictors.schema import InvalidTable
+from predictors.schema import InvalidTable, Level
 
 
 def numeric_drafts(
-    got: Given, costs: Sequence[str] | None, dropped: dict[str, str], constants: dict[str, float | str]
+    got: Given, costs: Sequence[str] | None, dropped: dict[str, str], constants: dict[str, Level]
 ) -> list[Draft]:
     """Drafts of all numeric fields; adds to ``dropped`` and ``constants``. Raises InvalidTable: unknown costs."""
     found = array_names(got.numbers.shape[1]) if got.source == "array" else got.numeric
