@@ -13,6 +13,7 @@ from predictors.encoders.encoder import Encoder, Floats, Ints, group_of_columns
 from predictors.encoders.hats import Hats, absent_columns
 from predictors.schema import Schema
 
+PLACED = 0.4  # weight of what stands where: with N = 50 to 400 labels more hurts small cells, less hurts large ones
 MOST_SEQUENCES = 128  # possible ones that all become features; of more, those that fitted cells have
 
 
@@ -39,7 +40,8 @@ class Cells(Encoder):
     root of the number of live paths that have it, where operations that change nothing are left out; and,
     standardised, how often each operation stands on live edges, how many paths live, the most and the least of each
     operation, of all convolutions and of all operations that a live path has, and the mean of each operation over the
-    live paths. Choices outside the cells are one-hot.
+    live paths. With less weight, which tells cells apart that have the same paths: which edge or vertex is live, and
+    which operation is there. Choices outside the cells are one-hot.
 
     Source: White et al. 2019, "BANANAS", arXiv 1910.11858 (path encoding); White et al. 2020, "A Study on Encodings
         for Neural Architecture Search", arXiv 2007.04965. Deviations: skips are left out of the sequences, dead paths
@@ -61,7 +63,7 @@ class Cells(Encoder):
             if graph is None:
                 continue
             inside |= {int(at) for at in (*graph.edges, *graph.steps)}
-            fitted, found = _fitted(graph, raw)
+            fitted, found = _fitted(graph, raw, schema)
             self._cells.append(fitted)
             groups += [len(schema.columns) + len(self._cells) - 1] * len(found)
             names += found
@@ -79,10 +81,11 @@ class Cells(Encoder):
             along = cell.graph.along(codes)
             found.append(_occurrences(_sequences(along, len(cell.graph.operations)), live, cell.sequences))
             found.append((_counts(cell.graph, codes, live, along) - cell.mean) / cell.deviation)
+            found.append(_placed(cell.graph, codes, live))
         return np.hstack([*found, self._hats.apply(raw)])
 
 
-def _fitted(graph: CellGraph, raw: Floats) -> tuple[_Cell, list[str]]:
+def _fitted(graph: CellGraph, raw: Floats, schema: Schema) -> tuple[_Cell, list[str]]:
     codes = graph.codes_of(raw)
     live = graph.live(raw, codes)
     along = graph.along(codes)
@@ -96,7 +99,22 @@ def _fitted(graph: CellGraph, raw: Floats) -> tuple[_Cell, list[str]]:
     deviation = counts.std(axis=0)
     cell = _Cell(graph, sequences, counts.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
     names = ["path " + (_said(int(code), graph.operations) or "straight") for code in sequences]
-    return cell, names + _count_names(graph)
+    return cell, names + _count_names(graph) + _placed_names(graph, schema)
+
+
+def _placed_names(graph: CellGraph, schema: Schema) -> list[str]:
+    steps = [schema.columns[at].name for at in graph.steps]
+    kinds = [*(["passed"] if graph.on_steps else []), *graph.operations]
+    edges = [] if graph.on_steps else [schema.columns[at].name for at in graph.edges]
+    return [f"live {name}" for name in edges] + [f"live {step}={kind}" for kind in kinds for step in steps]
+
+
+def _placed(graph: CellGraph, codes: Ints, live: NDArray[np.bool_]) -> Floats:
+    """(n, p) PLACED for each live edge of a matrix, and for each operation of each live step."""
+    used = _used_steps(graph, live)
+    kinds = range(PASSED if graph.on_steps else 1, len(graph.operations) + 1)
+    edges = [] if graph.on_steps else [live.astype(np.float64) @ graph.paths > 0]
+    return PLACED * np.hstack([*edges, *(used & (codes == kind) for kind in kinds)])
 
 
 def _all_sequences(kinds: int, longest: int) -> NDArray[np.int64]:

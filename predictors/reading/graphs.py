@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from itertools import chain
 from typing import Any
 
-from predictors.reading.tokens import Row, Tokens, laid_out
+from predictors.reading.tokens import Row, Tokens, coded, laid_out, present
 from predictors.schema import InvalidTable
 
 _OPERATION = re.compile(r"([^|+~\s]+)(?=~)")
@@ -22,7 +23,43 @@ def looks_like(text: str) -> bool:
 
 def read_graphs(texts: Sequence[str], spec: dict[str, Any], where: str) -> Tokens:
     """One column for each edge, ``[target<-source]``. Raises InvalidTable: not such a cell, or an unknown edge."""
-    return laid_out(_rows(texts, where), edge_names, spec.get("names"), where)
+    names = spec.get("names")
+    alike = _alike(texts)
+    if alike is not None and names in (None, alike.names):
+        return alike
+    return laid_out(_rows(texts, where), edge_names, names, where)
+
+
+def _alike(texts: Sequence[str]) -> Tokens | None:
+    """Cells that all have the same edges, as nearly always, read at once; None for others."""
+    rows = [text.split("|") for text in texts]
+    width = len(rows[0])
+    if any(len(row) != width for row in rows):
+        return None
+    codes, pieces = coded(list(chain.from_iterable(rows)))
+    codes = codes.reshape(len(rows), width)
+    operations, ends = zip(*(piece.partition("~")[::2] for piece in pieces), strict=True)
+    layout, edges = [""], []
+    for at, there in enumerate(present(codes, len(pieces))):
+        sources = {ends[i] for i in there}
+        if len(sources) != 1 or (len(there) > 1 and sources == {""}):
+            return None
+        (source,) = sources
+        if source:
+            layout.append(f"~{source}|")
+            edges.append(at)
+        elif operations[there[0]] == "+":
+            layout[-1] += "+|"
+    if not edges or not all(map(_BETWEEN.fullmatch, layout)) or not _is_whole(rows[0], edges):
+        return None
+    table, symbols = coded(operations)
+    return Tokens(edge_names(layout), table[codes[:, edges]], symbols)
+
+
+def _is_whole(row: list[str], edges: list[int]) -> bool:
+    """Whether there is nothing but edges, ends of nodes between them, and the bars at both ends."""
+    rest = [piece for at, piece in enumerate(row) if at not in edges]
+    return not row[0] and not row[-1] and all(piece == "+" for piece in rest[1:-1]) and "" not in row[1:-1]
 
 
 def _rows(texts: Sequence[str], where: str) -> list[Row]:

@@ -42,6 +42,16 @@ def coded(tokens: Sequence[Hashable]) -> tuple[NDArray[np.intp], list[Any]]:
     return np.fromiter(map(table.__getitem__, tokens), np.intp, len(tokens)), symbols
 
 
+def present(codes: NDArray[np.intp], count: int) -> list[list[int]]:
+    """Which of ``count`` codes each column has, ascending."""
+    seen = np.zeros((codes.shape[1], count), dtype=bool)
+    seen[np.arange(codes.shape[1]), codes] = True
+    found: list[list[int]] = [[] for _ in range(codes.shape[1])]
+    for column, code in zip(*(at.tolist() for at in np.nonzero(seen)), strict=True):
+        found[column].append(code)
+    return found
+
+
 def laid_out(rows: Iterable[Row], layout: Layout, names: list[str] | None, where: str) -> Tokens:
     """Put tokens into columns.
 
