@@ -39,7 +39,7 @@ class Encoder(ABC):
     @classmethod
     def applies(cls, schema: Schema) -> bool:
         """Whether the schema has columns that this encoder is for."""
-        return bool(schema.of_kind("choice"))
+        return True
 
     def fit(self, raw: Floats, schema: Schema) -> Self:
         """Freeze scales.

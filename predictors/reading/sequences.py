@@ -38,7 +38,8 @@ def code_spec(texts: Sequence[str]) -> dict[str, Any] | None:
     signs = set("".join(sample))
     if length < SHORTEST or often < MOST_OF * len(texts) or len(signs) > MOST_SIGNS:
         return None
-    if not all(map(_WORD.fullmatch, sample)):
+    words = not any(map(str.isdigit, signs)) and len(signs) > length  # as relu, gelu, tanh
+    if words or not all(map(_WORD.fullmatch, sample)):
         return None
     if any(map(str.isalpha, signs)) and len(signs) > MOST_SIGNS // 2 and all(map(_HASH.fullmatch, sample)):
         return None

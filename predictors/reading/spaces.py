@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictors.reading import cells, names
-from predictors.reading.applying import check_matrix, hide_filler
+from predictors.reading.applying import apply, check_matrix, hide_filler
 from predictors.reading.given import given
-from predictors.reading.learning import learn, limits
+from predictors.reading.learning import limits
 from predictors.schema import Column, InvalidTable, Schema
 from search_spaces.arch import Architecture, InvalidArchitecture
 
@@ -21,13 +21,14 @@ MOST_PROBES = 20_000  # architectures decoded to find which knobs decide about o
 
 
 def schema_of_space(data: Any, space: Any, costs: Sequence[str] | None) -> Schema:
-    """Schema of architectures of a space; see ``predictors.reading.schema_of``."""
+    """Schema of architectures of a space; see ``predictors.reading.schema_of``. Raises InvalidTable."""
     got = given(data)
     if got.source != "networks":
         raise InvalidTable(f"networks: got {got.said}, with a space expected a list of architectures")
+    if costs:
+        raise InvalidTable(f"costs: {costs[0]!r} is no column, architectures have none; give a table to have costs")
     if not _has_knobs(space):
-        schema = learn(_encoded(space, got.objects["arch"]), costs)
-        return Schema(schema.columns, schema.source | {"space": space.name, "knobs": []})
+        return _schema_of_encoding(space, _encoded(space, got.objects["arch"]))
     knobs = [knob for knob in space.knobs if len(knob.choices) > 1]
     if not knobs:
         raise InvalidTable(f"space {space.name}: no knob with two choices, so nothing can be learnt about it")
@@ -50,6 +51,29 @@ def schema_of_space(data: Any, space: Any, costs: Sequence[str] | None) -> Schem
     return schema
 
 
+def _schema_of_encoding(space: Any, encoded: Floats) -> Schema:
+    """A space without knobs says in ``encode`` what matters: numbers, which may take any value later."""
+    take = [int(at) for at in np.flatnonzero(np.ptp(encoded, axis=0) > 0)]
+    if not take:
+        raise InvalidTable(f"networks: all have the same encoding in the space {space.name}; give some that differ")
+    columns = tuple(Column(f"encode[{at}]", "number") for at in take)
+    dropped = {f"encode[{at}]": f"always {encoded[0, at]:g}" for at in range(encoded.shape[1]) if at not in take}
+    source = {
+        "input": "array",
+        "space": space.name,
+        "knobs": [],
+        "fields": [],
+        "width": encoded.shape[1],
+        "numbers": {"take": take, "at": list(range(len(take)))},
+        "parts": [],
+        "gates": {"of": [], "by": [], "above": []},
+        "dropped": dropped,
+        "constants": {},
+        "cells": [],
+    } | limits(columns)
+    return Schema(columns, source)
+
+
 def read_networks(schema: Schema, data: Any, space: Any) -> Floats:
     """Matrix of architectures of the space.
 
@@ -60,8 +84,6 @@ def read_networks(schema: Schema, data: Any, space: Any) -> Floats:
         raise InvalidTable(f"networks: got {got.said}, the fitted ones were architectures of {schema.source['space']}")
     rows = got.objects["arch"]
     if not schema.source["knobs"]:
-        from predictors.reading.applying import apply
-
         return apply(schema, _encoded(space, rows))
     tables = [_numbers(column) for column in schema.columns]
     matrix = np.empty((len(rows), len(tables)))

@@ -60,7 +60,7 @@ def form_of(values: Sequence[Any]) -> tuple[str, dict[str, Any]] | None:
     found = _sequence(values, named)
     if found is None and _mostly(networks.looks_like, sample):
         found = "network", {}
-    return found or (("name", {}) if named else None)
+    return found or (("name", {}) if named or _may_be_names(values) else None)
 
 
 def _mostly(looks_like: Callable[[str], bool], sample: Sequence[str]) -> bool:
@@ -118,6 +118,12 @@ def _padded(value: Any, length: int) -> Any:
     if not math.isfinite(value) or value != int(value):
         return str(value)
     return str(int(value)).zfill(length)
+
+
+def _may_be_names(values: Sequence[str]) -> bool:
+    """Whether texts that are nothing else are names: a third of them repeats another."""
+    different = len(set(values))
+    return different <= FEW and 3 * different <= 2 * len(values)
 
 
 def tokens_of(form: str, values: Sequence[Any], spec: dict[str, Any], where: str) -> Tokens:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from predictors.encoders import ENCODERS
 from predictors.reading import read, read_csv, schema_of
+from predictors.saving import load, save
 
 DATA = Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -179,6 +180,22 @@ def test_graphs_of_a_matrix_with_operations_on_vertices():
         ["path 1"],
         ["path 1 > 0", "path 1 > 1 > 0"],
     ]
+
+
+def test_numbers_alone_are_a_table_too():
+    encoder, raw, _ = fitted("one-hot", np.random.default_rng(0).normal(3, 2, (20, 2)))
+    np.testing.assert_allclose(encoder.transform(raw).std(axis=0), 1)
+    assert encoder.groups.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_files_keep_encoders_and_schemas(name, tmp_path):
+    data = next(make() for make in (table, settings_of, cells) if ENCODERS[name].applies(schema_of(make())))
+    encoder, raw, schema = fitted(name, data)
+    save([encoder, schema], tmp_path / "predictor")
+    again, same = load(tmp_path / "predictor")
+    assert same == schema
+    np.testing.assert_array_equal(again.transform(read(same, data)), encoder.transform(raw))
 
 
 def test_encoders_say_where_they_apply():

@@ -260,6 +260,18 @@ def test_architectures_of_a_space_have_its_knobs(name):
         read(schema, [stranger])
 
 
+def test_spaces_without_knobs_are_read_by_their_encoding():
+    space = SPACES["zen-tiny"]
+    rng = np.random.default_rng(0)
+    archs = [space.sample(rng) for _ in range(20)]
+    schema = schema_of(archs[:5], space=space)
+    assert {column.kind for column in schema.columns} == {"number"}
+    kept = [int(name[7:-1]) for name in schema.names]
+    np.testing.assert_array_equal(read(schema, archs), [space.encode(arch)[kept] for arch in archs])
+    with pytest.raises(InvalidTable, match="expected a list of architectures"):
+        schema_of(["3-5"], space=space)
+
+
 def test_architectures_without_a_space_have_their_blocks():
     space = SPACES["nas-bench-201"]
     rng = np.random.default_rng(0)
@@ -342,6 +354,14 @@ def test_rows_that_do_not_fit_the_schema(fitted, rows, message):
 def test_tables_that_cannot_be_read(table, message):
     with pytest.raises(InvalidTable, match=message):
         schema_of(table)
+
+
+def test_few_rows_of_names():
+    acts = ["relu", "gelu", "silu", "tanh", "mish", "relu", "gelu", "silu", "tanh"]
+    table = pd.DataFrame({"act": acts, "k": [3, 5, 7] * 3})
+    schema = schema_of(table)
+    assert schema.columns[1].levels == ("gelu", "mish", "relu", "silu", "tanh")
+    assert read(schema, table)[2].tolist() == [7, 3]
 
 
 def test_what_never_changed_may_not_change_later():
