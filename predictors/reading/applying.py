@@ -169,7 +169,9 @@ def check_matrix(schema: Schema, matrix: Floats, used: Sequence[_Used]) -> None:
     column, value = schema.columns[at], matrix[row, at]
     where = f"table, column {column.name!r}, row {row}"
     if column.kind != "choice":
-        raise InvalidTable(f"{where}: {value}, expected a finite number; leave the row out or the column")
+        raise InvalidTable(
+            f"{where}: {value:g}, expected a finite number of at most {high[at]:g}; leave the row out or the column"
+        )
     if np.isnan(value):
         raise InvalidTable(f"{where}: nothing there, but every network of the fitted table has this choice")
     shown: Any = float(value)

@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from predictors.reading import cells, existence, names, structures
 from predictors.reading.draft import NUMBERS, Draft, Part
 from predictors.reading.families import MOST_TOKENS, Levels, shared_levels
@@ -16,7 +14,7 @@ from predictors.reading.given import Given, given
 from predictors.reading.numeric import is_digit_code, numeric_drafts
 from predictors.schema import Column, InvalidTable, Level, Schema
 
-LARGEST = float(np.finfo(np.float64).max)
+LARGEST = 1e150  # of a number: its square is still finite
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}.*)?")
 
 

@@ -35,7 +35,11 @@ def numeric_drafts(
         drafts.append(draft)
     _find_choices([draft for draft in drafts if draft.kind == "number" and draft.name not in dropped], got)
     for draft in drafts:
-        if draft.kind != "choice" and draft.name not in dropped and np.ptp(got.numbers[:, draft.take]) == 0:
+        if (
+            draft.kind != "choice"
+            and draft.name not in dropped
+            and (got.numbers[:, draft.take] == got.numbers[0, draft.take]).all()
+        ):
             dropped[draft.name] = f"always {got.numbers[0, draft.take]:g}"
             if draft.kind == "number":
                 constants[draft.name] = float(got.numbers[0, draft.take])
