@@ -36,8 +36,8 @@ class CoKriging(Regressor):
     Weights are precisions: a label of weight 2 has half the noise variance.
     Source: Kennedy, O'Hagan 2000, "Predicting the output from a complex computer code when fast approximations are
         available", Biometrika 87, eq. 1, 2; Le Gratiet, Garnier 2014, arXiv 1210.0686 (the levels one after the
-        other). Deviations: both levels are noisy; the cheap level takes its parameters from cheap labels alone; those of
-        the difference have priors (maximum a posteriori), because real labels are few.
+        other). Deviations: both levels are noisy; the parameters of the cheap level come from cheap labels alone;
+        those of the difference have priors (maximum a posteriori), because real labels are few.
     """
 
     def __init__(

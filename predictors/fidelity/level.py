@@ -81,7 +81,8 @@ class Level:
         """(m,) of the function, given the labels."""
         cross = self.process.covariance(self.points, points)
         told = solve_triangular(self.factor, cross, lower=True, check_finite=False)
-        return np.maximum(self.process.variance(points) - (told**2).sum(axis=0), 0.0)
+        found: Floats = np.maximum(self.process.variance(points) - (told**2).sum(axis=0), 0.0)
+        return found
 
 
 def tuned_level(
