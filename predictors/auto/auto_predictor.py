@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from predictors.auto.choice import BLENDED, FEWEST_ROWS, Effort, Preset, try_recipes
 from predictors.auto.member import Member, Recipe
-from predictors.auto.trial import Labelled, Trial, simplest_within_one_error
+from predictors.auto.trial import Labelled, Trial, close_to_best, simplest_of, with_most_repeats
 from predictors.conformal import conformal_quantile
 from predictors.rank import kendall
 from predictors.reading import read, schema_of
@@ -38,6 +38,7 @@ class AutoPredictor(Regressor):
             on nothing but the labels and the seed.
         time_limit: seconds for the choice, of which the final fit is not a part; None for no limit. Not of "quick".
         random_state: of folds and models.
+
     Attributes:
         members_: what is blended, with equal weights.
         recipe_: the simplest recipe within one standard error of the best.
@@ -47,7 +48,7 @@ class AutoPredictor(Regressor):
         schema_: what the columns mean.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a choice of the user
+    def __init__(
         self,
         space: Any = None,
         costs: Any = None,
@@ -98,7 +99,8 @@ class AutoPredictor(Regressor):
         labelled = Labelled(self.schema_, features, labels, weights, self.random_state)
         if len(labels) < FEWEST_ROWS:
             chosen = [Recipe("bayesian ridge")]
-            self.recipe_, self.leaderboard_, self.cv_kendall_ = chosen[0], [], float("nan")
+            self.recipe_, self.cv_kendall_ = chosen[0], float("nan")
+            self.leaderboard_: list[dict[str, Any]] = []
             self.scores_: Floats = np.empty(0)
         else:
             limit = None if self.preset == "quick" else self.time_limit
@@ -109,16 +111,13 @@ class AutoPredictor(Regressor):
 
     def _choose(self, labelled: Labelled, trials: list[Trial]) -> list[Recipe]:
         labels = labelled.labels
-        ranked = sorted(trials, key=lambda trial: -trial.tau(labels))
-        simplest, close = simplest_within_one_error(trials, labelled)
-        blend = close[:BLENDED]
-        mean = np.mean([trial.mean for trial in blend], axis=0)
-        if len(blend) > 1 and kendall(mean, labels) < simplest.tau(labels):
-            blend = [simplest]
-        self.recipe_ = simplest.recipe
         self.leaderboard_ = [
-            {"recipe": trial.recipe.name, "kendall": trial.tau(labels), "seconds": trial.seconds} for trial in ranked
+            {"recipe": trial.recipe.name, "kendall": trial.tau(labels), "seconds": trial.seconds}
+            for trial in sorted(trials, key=lambda trial: -trial.tau(labels))
         ]
+        finalists = with_most_repeats(trials)
+        self.recipe_ = simplest_of(close_to_best(finalists, labelled, errors=1)).recipe
+        blend = close_to_best(finalists, labelled, errors=2)[:BLENDED]
         predicted = np.mean([trial.mean for trial in blend], axis=0)
         deviations = np.sqrt(np.mean([np.square(trial.deviations).mean(axis=0) for trial in blend], axis=0))
         self.cv_kendall_ = float(np.nan_to_num(kendall(predicted, labels), nan=0.0))
@@ -177,7 +176,7 @@ class AutoPredictor(Regressor):
         """Arrays as scikit-learn checks them; what only ``predictors.reading`` understands, as it is."""
         if self.space is not None or _is_table(X) or _is_texts(X):
             return X
-        return validate_data(self, X, reset=reset, dtype=np.float64)
+        return validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_samples=2 if reset else 1)
 
     def _raw(self, X: Any, extras: Mapping[str, ArrayLike] | None) -> Floats:
         check_is_fitted(self)
@@ -198,12 +197,14 @@ class AutoPredictor(Regressor):
 
 def check_labels(y: ArrayLike, rows: int) -> Floats:
     """(n,) float64 labels; raises InvalidLabels."""
+    if y is None:
+        raise InvalidLabels("labels: fit requires y to be passed, but the target y is None")
     try:
         labels = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidLabels("labels: expected numbers, got something else") from None
     if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+        labels = column_or_1d(labels, warn=True)
     if labels.shape != (rows,):
         raise InvalidLabels(f"labels: shape {labels.shape}, expected one for each of {rows} networks")
     broken = np.flatnonzero(~np.isfinite(labels))

@@ -13,7 +13,7 @@ from predictors.encoders import ENCODERS
 from predictors.evaluation.folds import repeated_folds
 
 Preset = Literal["quick", "default"]
-BLENDED = 4  # members of a blend at most
+BLENDED = 5  # members of a blend at most
 FINALISTS = 6  # recipes that get further repeats
 SCOUT = "bayesian ridge"
 QUICK = ("bayesian ridge", "gp quadratic by role", "gp matern by column")
@@ -79,8 +79,6 @@ class _Search:
                 if self._late():
                     break
                 trial.run(self.labelled, splits)
-        repeated = max(len(trial.predicted) for trial in self.trials)
-        self.trials = [trial for trial in self.trials if len(trial.predicted) == repeated]
 
     def _models(self) -> list[str]:
         rows = len(self.labelled.labels)

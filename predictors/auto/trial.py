@@ -87,17 +87,28 @@ def standard_error_of_difference(first: Floats, second: Floats, labels: Floats, 
     return float(np.nanstd(difference) * scale) if np.isfinite(difference).any() else 0.0
 
 
-def simplest_within_one_error(trials: Sequence[Trial], labelled: Labelled) -> tuple[Trial, list[Trial]]:
-    """The simplest recipe that is not worse than the best by more than one standard error, and all that are not.
+def with_most_repeats(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that were tried on as many splits as any."""
+    most = max(len(trial.predicted) for trial in trials)
+    return [trial for trial in trials if len(trial.predicted) == most]
 
-    Source: Breiman et al. 1984, "Classification and regression trees", section 3.4.3. Deviation: the error is that of
-        the difference on the same networks, not of the best alone, which is larger.
-    """
+
+def close_to_best(trials: Sequence[Trial], labelled: Labelled, errors: float) -> list[Trial]:
+    """Those whose tau is below the best by no more than so many standard errors of the difference; best first."""
     ranked = sorted(trials, key=lambda trial: -trial.tau(labelled.labels))
     best = ranked[0]
     close = [best]
     for trial in ranked[1:]:
         error = standard_error_of_difference(best.mean, trial.mean, labelled.labels, labelled.seed)
-        if trial.tau(labelled.labels) >= best.tau(labelled.labels) - error:
+        if trial.tau(labelled.labels) >= best.tau(labelled.labels) - errors * error:
             close.append(trial)
-    return min(close, key=lambda trial: (MODELS[trial.recipe.model].rank, trial.recipe.costs)), close
+    return close
+
+
+def simplest_of(trials: Sequence[Trial]) -> Trial:
+    """The one-standard-error rule's choice among trials that are close to the best.
+
+    Source: Breiman et al. 1984, "Classification and regression trees", section 3.4.3. Deviation: the error is that of
+        the difference on the same networks (``close_to_best``), not of the best alone, which is larger.
+    """
+    return min(trials, key=lambda trial: (MODELS[trial.recipe.model].rank, trial.recipe.costs))

@@ -26,6 +26,7 @@ class QuadraticKernelRidge(Regressor):
             stage of all.
         most_rows: beyond so many rows the penalty and the weight of products are found on a sample of so many.
         random_state: of that sample.
+
     Attributes:
         products_: w, the weight of products; 0 is ridge regression.
         penalty_: of the squared norm, relative to the mean eigenvalue of the kernel.
@@ -68,7 +69,7 @@ class QuadraticKernelRidge(Regressor):
         """The weight of products and the penalty with the least weighted leave-one-out error."""
         roots = np.sqrt(weights)
         line, products = self._parts(points, points)
-        best = np.inf
+        best: float = np.inf
         for product in PRODUCTS:
             matrix = (line + product * products) * roots[:, None] * roots
             values, vectors = eigh(matrix, check_finite=False)
@@ -91,7 +92,7 @@ class QuadraticKernelRidge(Regressor):
         self._inverse: Floats = np.linalg.inv(matrix)
         self._weights: Floats = self._inverse @ targets
         left = np.maximum(np.diag(self._inverse), 1e-300)
-        self.loo_: Floats = targets - self._weights / left + self._middle
+        self.loo_: Floats = np.asarray(targets - self._weights / left + self._middle, np.float64)
         errors = self._weights / left
         stated = self._ridge / weights + np.maximum(1 / left - self._ridge / weights, 0.0)
         self._scale = float(np.average(errors**2 / stated, weights=weights))
