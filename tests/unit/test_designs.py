@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictors.designs import InvalidDesign, d_optimal, diverse
+from predictors.designs import InvalidDesign, d_optimal, diverse, v_optimal
 
-DESIGNS = [d_optimal, diverse]
+DESIGNS = [d_optimal, v_optimal, diverse]
 
 
 def candidates(m=300, d=6, seed=0):
@@ -31,6 +31,25 @@ def test_a_design_is_distinct_new_and_repeatable(design, seed, n, started):
     np.testing.assert_array_equal(design(features, n, seed=seed, start=start), chosen)
 
 
+def mean_variance(features, rows, ridge=1.0):
+    points = (features - features.mean(axis=0)) / features.std(axis=0)
+    points = np.hstack([points, np.ones((len(points), 1))])
+    unknown = ridge * np.eye(points.shape[1]) + points[rows].T @ points[rows]
+    return np.trace(points @ np.linalg.inv(unknown) @ points.T) / len(points)
+
+
+def test_no_random_choice_and_no_exchange_predicts_more_precisely():
+    features = candidates()
+    chosen = v_optimal(features, 12, seed=0)
+    reached = mean_variance(features, chosen)
+    rng = np.random.default_rng(1)
+    assert reached < 0.9 * min(mean_variance(features, rng.choice(300, 12, replace=False)) for _ in range(300))
+    for place in range(12):
+        others = np.setdiff1d(np.arange(300), chosen)
+        swapped = [mean_variance(features, np.append(np.delete(chosen, place), other)) for other in others]
+        assert min(swapped) >= reached * (1 - 1e-5)
+
+
 def test_no_random_choice_and_no_exchange_has_a_larger_determinant():
     features = candidates()
     chosen = d_optimal(features, 12, seed=0)
@@ -47,11 +66,13 @@ def test_what_has_a_label_is_not_learned_again():
     features = candidates()
     start = d_optimal(features, 6, seed=0)
     more = d_optimal(features, 6, seed=0, start=start)
+    precise = mean_variance(features, np.concatenate([start, v_optimal(features, 6, seed=0, start=start)]))
     both = np.concatenate([start, more])
     rng = np.random.default_rng(2)
     free = np.setdiff1d(np.arange(300), start)
     others = [np.concatenate([start, rng.choice(free, 6, replace=False)]) for _ in range(200)]
     assert log_det(features, both) > max(log_det(features, rows) for rows in others)
+    assert precise < min(mean_variance(features, rows) for rows in others)
 
 
 def test_a_diverse_choice_leaves_no_candidate_far_from_all():
