@@ -65,7 +65,9 @@ def test_it_learns_and_says_how_sure_it_is(name):
     mean, std = model.predict(unseen, return_std=True)
     assert np.allclose(mean, model.predict(unseen), rtol=1e-12)
     assert np.corrcoef(mean, truth)[0, 1] > 0.8
-    assert std.shape == mean.shape and (std > 0).all() and np.isfinite(std).all()
+    assert std.shape == mean.shape
+    assert (std > 0).all()
+    assert np.isfinite(std).all()
     assert np.mean(np.abs(mean - truth) < 3 * std) > 0.9
 
 
@@ -80,7 +82,7 @@ def test_a_file_gives_the_same_predictor_and_holds_no_pickle(name, tmp_path):
         assert np.array_equal(ours, theirs)
     with zipfile.ZipFile(file) as archive:
         for member in archive.namelist():
-            with pytest.raises(ValueError, match=".+"):  # not the opcodes of a pickle
+            with pytest.raises(ValueError, match=r".+"):  # not the opcodes of a pickle
                 list(pickletools.genops(archive.read(member)))
 
 
