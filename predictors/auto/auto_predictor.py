@@ -14,11 +14,15 @@ from predictors.auto.choice import BLENDED, FEWEST_ROWS, Effort, Preset, try_rec
 from predictors.auto.member import Member, Recipe
 from predictors.auto.trial import Labelled, Trial, close_to_best, simplest_of, with_most_repeats
 from predictors.conformal import conformal_quantile
+from predictors.encoders import ENCODERS
+from predictors.novelty import Novelty
 from predictors.rank import kendall
 from predictors.reading import read, schema_of
 from predictors.reading.names import is_cost
 from predictors.regressor import Floats, Regressor
 from predictors.schema import Column, InvalidTable, Schema
+
+MOST_JUDGED = 1_000  # networks of a batch
 
 
 class InvalidLabels(ValueError):
@@ -37,6 +41,8 @@ class AutoPredictor(Regressor):
         preset: "default", or "quick" for a search that fits again and again: few recipes, and a result that depends
             on nothing but the labels and the seed.
         time_limit: seconds for the choice, of which the final fit is not a part; None for no limit. Not of "quick".
+        warn_novel: whether ``predict`` warns (``NoveltyWarning``) of two networks or more that are unlike those of
+            ``fit``; None does unless the preset is "quick". ``novelty`` says it of each network.
         random_state: of folds and models.
 
     Attributes:
@@ -53,13 +59,15 @@ class AutoPredictor(Regressor):
         space: Any = None,
         costs: Any = None,
         preset: Preset = "default",
-        time_limit: float | None = 30.0,
+        time_limit: float | None = 15.0,
+        warn_novel: bool | None = None,
         random_state: int = 0,
     ) -> None:
         self.space = space
         self.costs = costs
         self.preset = preset
         self.time_limit = time_limit
+        self.warn_novel = warn_novel
         self.random_state = random_state
 
     def fit(
@@ -105,6 +113,10 @@ class AutoPredictor(Regressor):
         else:
             limit = None if self.preset == "quick" else self.time_limit
             chosen = self._choose(labelled, try_recipes(labelled, Effort(self.preset, limit)))
+        self._seen = ENCODERS[self.recipe_.encoder]().fit(features, self.schema_)
+        points = self._seen.transform(features)
+        several = len(np.unique(points, axis=0)) > 1
+        self._novelty = Novelty().fit(points) if several else None
         self.members_ = [
             Member(recipe, self.schema_, self.random_state).fit(features, labels, weights) for recipe in chosen
         ]
@@ -130,7 +142,22 @@ class AutoPredictor(Regressor):
         Raises: InvalidTable: other columns than those of ``fit``; UnseenChoice: a choice that ``fit`` never saw.
         """
         raw = self._raw(X, extras)
+        if len(raw) > 1 and (self.preset != "quick" if self.warn_novel is None else self.warn_novel):
+            self._warn_novel(raw)
         return self._estimate_with_std(raw) if return_std else self._estimate(raw)
+
+    def novelty(self, X: Any, *, extras: Mapping[str, ArrayLike] | None = None) -> Floats:
+        """(n,) p-values: how many of the networks of ``fit`` are as unlike the others as this one is; 0.05 is few."""
+        raw = self._raw(X, extras)
+        if self._novelty is None:  # one network alone does not say what is usual
+            return np.ones(len(raw))
+        return self._novelty.score(self._seen.transform(raw))
+
+    def _warn_novel(self, raw: Floats) -> None:
+        """Issue a NoveltyWarning where it is due; of a large batch evenly spaced networks are looked at."""
+        if self._novelty is not None:
+            part = raw[np.linspace(0, len(raw) - 1, min(len(raw), MOST_JUDGED)).astype(np.intp)]
+            self._novelty.warn(self._seen.transform(part))
 
     def predict_interval(
         self, X: Any, coverage: float = 0.9, *, extras: Mapping[str, ArrayLike] | None = None

@@ -32,7 +32,7 @@ class Effort:
     """
 
     preset: Preset = "default"
-    time_limit: float | None = 30.0
+    time_limit: float | None = 15.0
 
 
 def try_recipes(labelled: Labelled, effort: Effort) -> list[Trial]:
