@@ -58,6 +58,10 @@ class SearchSettings(_Strict):
     """How candidates are proposed and scored.
 
     Attributes:
+        niches: "depth" keeps the best of every depth, for scores that grow with depth by definition; the default for
+            all scores but the predictor.
+        score: name of a score, ``package.module:function``, ``ensemble``, or ``predictor``: the accuracy that a
+            predictor expects, learnt from networks that the run trains first.
         ensemble: file of a rank ensemble (a trust report, or its folder), for ``score: ensemble``.
         objectives: of nsga2 and optuna-nsga2; None takes the score against the latency, or MACs without such a budget.
     """
@@ -72,12 +76,56 @@ class SearchSettings(_Strict):
     objectives: Annotated[tuple[str, ...], AfterValidator(check_objectives)] | None = None
     lookahead: Positive = 256
 
+    @model_validator(mode="before")
+    @classmethod
+    def _niches_suit(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("score") == "predictor":
+            return {"niches": "none", **data}
+        return data
+
     @model_validator(mode="after")
     def _ensemble_is_named(self) -> Self:
         if (self.score == "ensemble") != (self.ensemble is not None):
             raise ValueError(
                 f"score={self.score!r} and ensemble={self.ensemble!r}; score: ensemble needs ensemble: FILE, made with "
                 "`netwright proxies trust`, and other scores take none (or write score: ensemble:FILE)"
+            )
+        return self
+
+
+class PredictorSettings(_Strict):
+    """The networks that are trained for ``search.score: predictor``, and how they are chosen.
+
+    Attributes:
+        labels: networks trained, at most; a network whose training breaks counts as one.
+        initial: of these, trained first, chosen far apart.
+        batch: chosen and trained together later, each time by a predictor fitted to all labels so far.
+        epochs: of each training.
+        proposals: networks that the predictor looks at for a batch.
+        acquisition: what a batch is chosen by: "ei", expected improvement; "ucb" or "lcb", the predicted accuracy plus
+            or less ``kappa`` standard deviations.
+        kappa: standard deviations, also of the score that the search maximises: prediction less ``kappa`` of them.
+        explore: share of later networks that are the most uncertain ones that may still be the best; "ei" weighs that
+            up by itself.
+        dropping: stop the weaker two thirds of a round early and estimate what they would have reached. Off, as what
+            is saved in rounds so small costs the predictor the lower half of its labels, on which trends are learnt.
+    """
+
+    labels: Annotated[int, Field(ge=8, le=2_000)] = 32
+    initial: Annotated[int, Field(ge=4)] = 12
+    batch: Positive = 5
+    epochs: Positive = 4
+    proposals: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    acquisition: Literal["ei", "lcb", "ucb"] = "ei"
+    kappa: Annotated[float, Field(ge=0, le=10)] = 1.0
+    explore: Annotated[float, Field(ge=0, le=1)] = 0.0
+    dropping: bool = False
+
+    @model_validator(mode="after")
+    def _labels_suffice(self) -> Self:
+        if self.initial > self.labels:
+            raise ValueError(
+                f"labels={self.labels} and initial={self.initial}; expected at least as many labels as initial ones"
             )
         return self
 
@@ -134,6 +182,7 @@ class Config(_Strict):
     constraints: Limits = Limits()
     also: tuple[FurtherDevice, ...] = ()
     search: SearchSettings = SearchSettings()
+    predictor: PredictorSettings = PredictorSettings()
     latency: LatencySettings = LatencySettings()
     finalists: FinalistSettings = FinalistSettings()
     recipe: Annotated[dict[str, Any], AfterValidator(_known_recipe)] = {}
@@ -151,6 +200,12 @@ class Config(_Strict):
             raise ValueError(f"also: {names} names a device twice; expected different ones")
         if self.also and self.constraints.latency is None:
             raise ValueError("also: further devices need a latency budget of the first; give constraints.latency")
+        return self
+
+    @model_validator(mode="after")
+    def _predictor_is_wanted(self) -> Self:
+        if self.search.score != "predictor" and self.predictor != PredictorSettings():
+            raise ValueError(f"predictor: has settings, but search.score={self.search.score!r}; give score: predictor")
         return self
 
     @model_validator(mode="after")

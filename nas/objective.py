@@ -28,16 +28,20 @@ class Objective:
 
     Attributes:
         score: key of ``SCORES``, or ``package.module:function`` with the signature of a ``Scorer`` factory:
-            ``function(objective) -> (arch, seed) -> float``, higher is better; or ``ensemble:FILE``, a rank ensemble.
+            ``function(objective) -> (arch, seed) -> float``, higher is better; or ``ensemble:FILE``, a rank ensemble;
+            or ``predictor``, the accuracy that is expected after the labels below.
         input_shape: (channels, height, width) of one image.
         seed: of the scores that draw random numbers; combined with the candidate's id.
         ensemble: what the file of a rank ensemble says, see ``bound``; None for other scores.
+        labels: of a predictor: the trained networks and their accuracies, from which every worker fits the same one;
+            see ``nas.accuracy_model``. A few kilobytes; so no worker needs a file, and a space may be the user's own.
     """
 
     score: str = "zen"
     input_shape: Shape = (3, 32, 32)
     seed: int = 0
     ensemble: Mapping[str, Any] | None = None
+    labels: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -46,13 +50,13 @@ class Objective:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Objective:
         """Read what ``to_dict`` wrote."""
-        return cls(data["score"], tuple(data["input_shape"]), data["seed"], data.get("ensemble"))
+        return cls(data["score"], tuple(data["input_shape"]), data["seed"], data.get("ensemble"), data.get("labels"))
 
     @property
     def trusted(self) -> bool:
         """Whether only code of this project runs, which does not end the process that runs it."""
         if not self.is_ensemble:
-            return self.score in SCORES
+            return self.score in SCORES or self.score == PREDICTOR
         return all(member.score in SCORES for member in self._rank_ensemble().members)
 
     @property
@@ -72,6 +76,8 @@ class Objective:
             return SCORES[self.score].make(self)
         if self.is_ensemble:
             return self._ensemble_scorer()
+        if self.score == PREDICTOR:
+            return self._predicted()
         if ":" not in self.score:
             raise UnknownScore(
                 f"score {self.score!r}: unknown, expected one of {', '.join(SCORES)}, "
@@ -105,6 +111,21 @@ class Objective:
                 "make one for these with `netwright proxies trust`"
             )
         return found
+
+    def _predicted(self) -> Scorer:
+        if self.labels is None:
+            raise UnknownScore(
+                f"score {PREDICTOR!r}: needs trained networks, which only `netwright search --score {PREDICTOR}` makes"
+            )
+        from nas.accuracy_model import AccuracyModel
+
+        model, kappa = AccuracyModel.from_dict(self.labels, self.input_shape), float(self.labels["kappa"])
+
+        def score(arch: Architecture, seed: int) -> float:
+            mean, deviation = model.predict([arch])
+            return float(mean[0] - kappa * deviation[0])
+
+        return score
 
     def _ensemble_scorer(self) -> Scorer:
         ensemble = self._rank_ensemble()
@@ -232,6 +253,7 @@ CLOSED_FORM = tuple(
     name for name, row in SCORES.items() if row.needs == "closed form" and name != "qe"
 )  # of float networks; no torch, below 1 ms
 ENSEMBLE = "ensemble"
+PREDICTOR = "predictor"
 
 
 def candidate_seed(seed: int, index: int) -> int:

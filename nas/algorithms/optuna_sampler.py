@@ -92,7 +92,9 @@ class OptunaSearch(OrderedSearch):
     def _apply(self, result: Result) -> None:
         from optuna.trial import TrialState
 
-        trial = self._trials.pop(result.candidate.id)
+        trial = self._trials.pop(result.candidate.id, None)
+        if trial is None:  # a design that the search was given
+            return
         violation = violation_of(result)
         if violation == inf:
             self._study.tell(trial, state=TrialState.FAIL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,6 +34,11 @@ class OrderedSearch(ABC):
         self._contiguous = 0  # all results below this id have been told
         self._seen: set[str] = set()
         self._found_new = True
+        self._given: dict[int, Architecture] = {}
+
+    def begin_with(self, archs: Sequence[Architecture]) -> None:
+        """Ask for these designs right after the first candidate; call it before anything is asked."""
+        self._given = dict(enumerate(archs, start=1))
 
     def ask(self, n: int) -> list[Candidate]:
         """At most n candidates; none while the results that the next one depends on are outstanding."""
@@ -51,12 +57,17 @@ class OrderedSearch(ABC):
             self._contiguous += 1
 
     def _next_candidate(self) -> Candidate:
+        if self._asked in self._given:
+            return self._take(self._given[self._asked], None)
         rng = np.random.default_rng((self.seed, self._asked))
         for _ in range(TRIES if self._found_new else 1):  # an exhausted space is not searched again and again
             arch, parent = self._propose(self._asked, rng)
             if arch.digest not in self._seen:
                 break
         self._found_new = arch.digest not in self._seen
+        return self._take(arch, parent)
+
+    def _take(self, arch: Architecture, parent: int | None) -> Candidate:
         self._seen.add(arch.digest)
         candidate = Candidate(self._asked, arch, parent)
         self._asked += 1

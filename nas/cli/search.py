@@ -29,7 +29,8 @@ from nas.cli.options import (
     "--also", multiple=True, metavar="DEVICE=LATENCY", help="A further device to suit, openvino=1.2ms. Repeatable."
 )
 @click.option("--confidence", type=click.FloatRange(0.5, 0.99), help="Of the predicted upper bound; 0.9 by default.")
-@click.option("--score", help="Name from `netwright proxies ls`, ensemble:FILE, or package.module:function.")
+@click.option("--score", help="Name from `netwright proxies ls`, predictor, ensemble:FILE, or package.module:function.")
+@click.option("--labels", type=click.IntRange(8), help="Networks trained for --score predictor; 32 by default.")
 @click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
 @click.option("--seconds", help="Stop the search after this time, for example 5min.")
 @click.option("--epochs", type=click.IntRange(1), help="Of the winner's training.")
@@ -83,7 +84,7 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
         "data": "data", "space": "space", "device": "device", "seed": "seed",
         "latency": "constraints.latency", "params": "constraints.params", "macs": "constraints.macs",
         "memory": "constraints.memory", "depth": "constraints.depth",
-        "confidence": "latency.confidence", "score": "search.score",
+        "confidence": "latency.confidence", "score": "search.score", "labels": "predictor.labels",
         "evaluations": "search.evaluations", "seconds": "search.seconds", "epochs": "recipe.epochs",
         "engine": "engine.kind", "workers": "engine.workers", "address": "engine.address",
     }  # fmt: skip

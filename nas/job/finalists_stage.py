@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,8 +13,10 @@ import numpy as np
 from hardware.device import Device
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, measure
 from nas.algorithms.evolution import depth_niche
+from nas.job.labels_stage import labelled
 from nas.job.task import Task
 from nas.narrator import Silent
+from nas.objective import PREDICTOR
 from nas.run import NothingFeasible
 from nas.store import RunStore
 from nas.train.finalists import train_finalists
@@ -143,12 +145,17 @@ def _ranked(task: Task, store: RunStore) -> list[Finalist]:
     """Candidates in the order in which they deserve to be finalists.
 
     By score; when the search kept niches of depth, the best of evenly spaced depths take turns, so that the short
-    trainings decide between shallow and deep, which the score cannot.
+    trainings decide between shallow and deep, which the score cannot. When the score is a predictor's, networks that
+    it expects to be good and networks that were seen to be good take turns: what looks best to a predictor is partly
+    its error.
     """
     rows = sorted(store.table(), key=lambda row: (-row["score"], row["id"]))
     settings = task.config.search
     if settings.algorithm == "evolution" and settings.niches == "depth":
         rows = _take_turns(rows, task.config.finalists.trained)
+    if settings.score == PREDICTOR:
+        seen = {one.arch.digest: one.label for one in labelled(task, store) if one.label is not None}
+        rows = _expected_and_seen(rows, seen)
     return [_finalist(row, store) for row in rows[:MOST_RANKED]]
 
 
@@ -165,6 +172,18 @@ def _take_turns(rows: Sequence[dict[str, Any]], places: int) -> list[dict[str, A
     at = np.unique(np.linspace(0, len(depths) - 1, places).round().astype(int))
     turns = zip_longest(*(niches[depths[i]] for i in at))
     return [row for turn in turns for row in turn if row is not None]
+
+
+def _expected_and_seen(rows: Sequence[dict[str, Any]], seen: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The best by score and the best by label in turn, each row once.
+
+    Args:
+        rows: by score, the best first.
+        seen: label of each trained network by its digest.
+    """
+    by_label = sorted((row for row in rows if row["digest"] in seen), key=lambda row: (-seen[row["digest"]], row["id"]))
+    turns = [row for turn in zip_longest(rows, by_label) for row in turn if row is not None]
+    return list({row["id"]: row for row in turns}.values())
 
 
 def _correction(measured: dict[int, dict[str, Any]]) -> float:

@@ -14,10 +14,12 @@ from nas.gates import Gates
 from nas.job.delivery_stage import deliver, train_winner
 from nas.job.finalists_stage import Finalist, choose_finalists, race
 from nas.job.guard_stage import guard
+from nas.job.labels_stage import train_labels
 from nas.job.search_stage import check_reachable, run_search
 from nas.job.tables import latency_tables
 from nas.job.task import Task
 from nas.narrator import Silent
+from nas.objective import PREDICTOR
 from nas.run import REPORT, WINNER, Run, run_file
 from nas.store import FILE_NAME, RunStore, check_absent
 
@@ -96,8 +98,11 @@ def _run(task: Task, gates: Gates, store: RunStore, directory: Path, narrator: S
 
 
 def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator: Silent) -> dict[str, Any]:
-    run_search(task, gates, store, narrator)
     work = directory / WORK
+    if task.config.search.score == PREDICTOR:
+        with _shared_ray(task):
+            train_labels(task, gates, store, work / "labels", narrator)
+    run_search(task, gates, store, narrator)
     with _shared_ray(task):
         finalists = choose_finalists(task, store, narrator)
         if task.config.train:

@@ -13,14 +13,16 @@ from nas.algorithms.evolution import Evolution
 from nas.algorithms.local import LocalSearch
 from nas.algorithms.nsga2 import NSGA2
 from nas.algorithms.optuna_sampler import OptunaSearch
+from nas.algorithms.ordered import OrderedSearch
 from nas.algorithms.random import RandomSearch
 from nas.algorithms.regularized import RegularizedEvolution
 from nas.gates import Gates
+from nas.job.labels_stage import labelled, predicted_objective
 from nas.job.task import Task
 from nas.loop import Progress, SearchLoop
 from nas.narrator import Silent
 from nas.objective import Objective
-from nas.protocols import Runner, Search
+from nas.protocols import Runner
 from nas.reach import explain_unreachable, reach
 from nas.records import Budget
 from nas.run import NothingFeasible
@@ -54,12 +56,15 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
     if any(event.get("complete") for event in store.events("searched")):
         return
     settings = task.config.search
-    runner = choose_runner(task, narrator)
+    objective = predicted_objective(task, store)
+    runner = choose_runner(task, narrator, objective)
+    search = make_search(task)
+    search.begin_with([one.arch for one in labelled(task, store)])
     budget = Budget(settings.evaluations, settings.seconds)
     replayed = sum(store.outcomes().values())
     clock = _Clock(store, settings.seconds)
     loop = SearchLoop(
-        make_search(task),
+        search,
         runner,
         store,
         gates,
@@ -87,12 +92,12 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
         )
 
 
-def make_search(task: Task) -> Search:
+def make_search(task: Task) -> OrderedSearch:
     """The search algorithm of the configuration."""
     space, settings, objectives = task.space, task.config.search, _objectives(task)
     size = settings.population
     common: dict[str, Any] = {"seed": task.config.seed, "lookahead": settings.lookahead}
-    makers: dict[str, Callable[[], Search]] = {
+    makers: dict[str, Callable[[], OrderedSearch]] = {
         "evolution": lambda: Evolution(space, population=size, niches=settings.niches, **common),
         "regularized": lambda: RegularizedEvolution(space, population=size, sample=min(SAMPLE, size), **common),
         "local": lambda: LocalSearch(space, **common),
@@ -110,13 +115,18 @@ def _objectives(task: Task) -> tuple[str, ...]:
     return task.config.search.objectives or ("score", cost)
 
 
-def choose_runner(task: Task, narrator: Silent) -> Runner:
+def choose_runner(task: Task, narrator: Silent, objective: Objective | None = None) -> Runner:
     """The configured engine; "auto" chooses and says why.
+
+    Args:
+        task: the configuration.
+        narrator: is told.
+        objective: what to compute; None takes that of the task.
 
     It takes Ray when the scores are expensive and many, and for a user's own score always: code that nobody here
     knows may end the process that runs it, which then must not be the driver.
     """
-    engine, objective = task.config.engine, task.objective
+    engine, objective = task.config.engine, objective or task.objective
     kind = engine.kind
     if kind == "auto":
         kind, why = _suitable_engine(task, objective)

@@ -15,7 +15,7 @@ from hardware.lookup import LatencyTable
 from hardware.runtimes.contract import check_installed
 from nas.config import Config
 from nas.gates import Gates
-from nas.objective import CLOSED_FORM, Objective
+from nas.objective import CLOSED_FORM, PREDICTOR, Objective
 from nas.protocols import SearchSpace
 from nas.records import Constraint
 from nas.train.data import Dataset, load_dataset
@@ -117,8 +117,9 @@ class Task:
             check_installed(target.device.runtime)
         self.space  # noqa: B018 - each property checks its name
         self.dataset  # noqa: B018
-        self.objective.scorer()
-        if self.config.train:
+        if self.config.search.score != PREDICTOR:  # of which there is none before the labels
+            self.objective.scorer()
+        if self.config.train or self.config.search.score == PREDICTOR:
             check_torch_device(self.config.train_device)
         if self.space_name in SPACES:
             self._check_a_member()

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.gates import Gates
+from nas.guided.members import members_within
 from nas.protocols import SearchSpace
-from nas.reach import explain_unreachable, reach
-from nas.records import Candidate, Failure
+from nas.reach import explain_unreachable
+from nas.records import Candidate
 from nas.run import NothingFeasible
-from search_spaces.space import NothingToMutate
 
-SAMPLES = 3_000
-STEPS = 6_000
 POOL = 600
 HOW = (
     "random members within the limits (where random ones rarely keep them, members reached by mutation that do), cut "
@@ -36,7 +34,7 @@ def choose_networks(space: SearchSpace, gates: Gates, *, wanted: int, seed: int)
     Raises: NothingFeasible: none keeps the limits.
     """
     rng = np.random.default_rng((seed, 0x70_78))
-    pool = _pool(space, gates, rng, seed)
+    pool = members_within(space, gates, rng=rng, seed=seed, wanted=POOL)
     if not pool:
         raise NothingFeasible(explain_unreachable(space, gates, seed=seed))
     if len(pool) <= wanted:
@@ -62,36 +60,3 @@ def _pick(pool: Sequence[Candidate], band: NDArray[np.int64], number: int, rng: 
     half = (len(by_depth) + 1) // 2
     part = by_depth[:half] if number % 2 == 0 else by_depth[-half:]
     return int(part[int(rng.integers(len(part)))])
-
-
-def _pool(space: SearchSpace, gates: Gates, rng: np.random.Generator, seed: int) -> list[Candidate]:
-    """Distinct members within the limits, by MACs."""
-    found: dict[str, Candidate] = {}
-    for i in range(SAMPLES):
-        _keep(gates.check(Candidate(i, space.sample(rng))), found)
-        if len(found) >= POOL:
-            break
-    if not found:
-        reached = reach(space, gates, seed=seed)
-        if reached.feasible:
-            _keep(reached.least_violating, found)
-    members = list(found.values())
-    for i in range(STEPS if members else 0):
-        if len(found) >= POOL:
-            break
-        parent = members[int(rng.integers(len(members)))]
-        try:
-            child = gates.check(Candidate(SAMPLES + i, space.mutate(parent.arch, rng)))
-        except NothingToMutate:
-            break
-        if isinstance(child, Candidate) and _keep(child, found):
-            members.append(child)
-    return sorted(found.values(), key=lambda candidate: (candidate.metrics["macs"], candidate.arch.digest))
-
-
-def _keep(checked: Candidate | Failure, found: dict[str, Candidate]) -> bool:
-    """Add a member within the limits; say whether it is new."""
-    if isinstance(checked, Failure) or checked.arch.digest in found:
-        return False
-    found[checked.arch.digest] = checked
-    return True

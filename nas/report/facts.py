@@ -95,6 +95,8 @@ class Facts:
 
     Attributes:
         table_problem: why the stored latency table cannot be read; "" when it can, or when there is none.
+        labels: the networks that were trained for a predictor, in order.
+        predictor: how well it ranks networks left out; None without one.
         searched: times of the search, one event per session.
         finished: whether nothing is left to do.
     """
@@ -112,6 +114,8 @@ class Facts:
     test: Event | None
     verified: Event | None
     guard: Event | None
+    labels: tuple[Event, ...]
+    predictor: Event | None
     searched: tuple[Event, ...]
     finished: bool
 
@@ -152,6 +156,8 @@ def gather(run: Run) -> Facts:
         test=_last(run, "test"),
         verified=verified,
         guard=guard["result"] if guard else None,
+        labels=tuple(sorted(run.events("label"), key=lambda event: event["id"])),
+        predictor=_last(run, "predictor"),
         searched=tuple(run.events("searched")),
         finished=bool(run.events("finished")) or (verified is not None and guarded),
     )

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from nas.report.chapters.device import verdict
 from nas.report.chapters.guard import guard
 from nas.report.chapters.headline import headline
+from nas.report.chapters.labels import labels
 from nas.report.chapters.network import network
 from nas.report.chapters.reproduce import reproduce
 from nas.report.chapters.search import pareto, progress
@@ -24,6 +25,7 @@ def render(run: Run) -> str:
     facts = gather(run)
     architecture, waterfall = network(facts)
     sections = (
+        *([labels(facts)] if facts.config.search.score == "predictor" else []),
         pareto(facts),
         progress(facts),
         architecture,

@@ -23,13 +23,22 @@ def pareto(facts: Facts) -> Section:
     field = ParetoField(c, facts.config.search.score, facts.finalists, winner, facts.budget_ms)
     lead = (
         f"{count(c.counts()['scored'])} candidates kept every limit and were scored; none beats the "
-        f"{count(len(c.front))} on the line in both score and cost. "
-        "The score is computed without training: it ranks networks, it is no accuracy."
+        f"{count(len(c.front))} on the line in both score and cost. {_meaning(facts)}"
     )
     moved = any(f.measurement for f in facts.finalists) and field.timed
     caption = "The stronger the shade, the more candidates. " if c.counts()["scored"] > 600 else ""
     caption += "Grey strokes lead from a finalist's predicted to its measured latency." if moved else ""
     return Section("pareto", title, lead, (Figure(both(lambda w: draw_pareto(field, w)), caption), _front_table(facts)))
+
+
+def _meaning(facts: Facts) -> str:
+    settings = facts.config.predictor
+    if facts.config.search.score != "predictor":
+        return "The score is computed without training: it ranks networks, it is no accuracy."
+    return (
+        f"The score is the validation accuracy that a predictor expects after {settings.epochs} epochs, less "
+        f"{settings.kappa:g} of its standard deviations."
+    )
 
 
 def _front_table(facts: Facts) -> Table:
