@@ -237,7 +237,9 @@ def svr(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def mlp(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     unit = StandardScaler().fit(y[:, None])
-    net = MLPRegressor((400, 400, 400), alpha=1e-4, learning_rate_init=1e-3, max_iter=300, random_state=0)
+    net = MLPRegressor(
+        hidden_layer_sizes=(400, 400, 400), alpha=1e-4, learning_rate_init=1e-3, max_iter=300, random_state=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         net.fit(x, unit.transform(y[:, None])[:, 0])

@@ -39,7 +39,7 @@ def try_recipes(labelled: Labelled, effort: Effort) -> list[Trial]:
     """Trials of all recipes that were worth it in the time, at least one.
 
     Encoders are compared with a linear model and a Gaussian process; the best two get all models; the best models
-    leave out the costs and try the label maps; the finalists are repeated on other folds.
+    leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
     """
     search = _Search(labelled, effort)
     search.run()
@@ -61,7 +61,8 @@ class _Search:
     def run(self) -> None:
         encoders = [name for name, encoder in ENCODERS.items() if encoder.applies(self.labelled.schema)]
         encoders = encoders or ["one-hot"]  # numbers and costs alone: every encoder appends those
-        has_costs = bool(self.labelled.schema.of_kind("cost"))
+        schema = self.labelled.schema
+        may_do_alone = bool(schema.of_kind("choice") and schema.of_kind("cost", "number"))
         if self.effort.preset == "quick":
             self._try(Recipe(QUICK[0], encoder) for encoder in encoders)
             best = self._best(1)[0].recipe.encoder
@@ -71,7 +72,7 @@ class _Search:
         self._try(Recipe("gp matern by column", encoder) for encoder in encoders)
         leading = list(dict.fromkeys(trial.recipe.encoder for trial in self._best(len(self.trials))))[:2]
         self._try(Recipe(model, encoder) for encoder in leading for model in self._models())
-        if has_costs:
+        if may_do_alone:
             self._try(replace(trial.recipe, costs=False) for trial in self._best(2))
         self._try(trial.recipe.with_labels(name) for trial in self._best(2) for name in ("normal scores", "logit"))
         for splits in self.folds[1:]:

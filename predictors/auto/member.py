@@ -26,7 +26,7 @@ class Recipe:
     Attributes:
         model: key of ``MODELS``.
         encoder: key of ``predictors.encoders.ENCODERS``.
-        costs: whether the costs are features.
+        costs: whether costs and other numbers, such as proxies, are features.
         labels: key of ``predictors.labels.LABEL_MAPS``.
     """
 
@@ -38,7 +38,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """In words."""
-        costs = "" if self.costs else " without costs"
+        costs = "" if self.costs else " alone"
         return f"{self.model} on {self.encoder}{costs}, {self.labels}"
 
     def with_labels(self, labels: str) -> Recipe:
@@ -128,7 +128,9 @@ class Member:
 
     def fit(self, raw: Floats, labels: Floats, weights: Floats) -> Self:
         """Learn from rows of the schema; labels are not all equal."""
-        self.encoder: Encoder = ENCODERS[self.recipe.encoder](costs=self.recipe.costs).fit(raw, self.schema)
+        self.encoder: Encoder = ENCODERS[self.recipe.encoder](self.recipe.costs, self.recipe.costs).fit(
+            raw, self.schema
+        )
         self.label_map: LabelMap = LABEL_MAPS[self.recipe.labels]().fit(labels)
         model = MODELS[self.recipe.model]
         self.model = model.make(length_groups(self.encoder, model.sharing), self.seed)
