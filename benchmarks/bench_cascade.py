@@ -10,7 +10,7 @@ were held out together. `gain` is tau less that of weak labels + shift + ridge, 
 calibrate with all 31 labels before the folds are made: they show what that mistake looks like.
 Second part: data sets with labels enough to see differences; N random networks to learn from, all others to test on
 (500 at most), weak labels made of multiply-adds or weights by a straight line through the N labels.
-Bags are smaller than the published 100 except in the rows named `published`. About seven minutes on one thread.
+Bags are smaller than the published 100 except in the rows named `published`. About nine minutes of one thread.
 """
 
 import argparse
