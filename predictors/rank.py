@@ -85,7 +85,7 @@ def spearman_of(a: ArrayLike, b: ArrayLike, counts: Counts) -> Floats:
     """Spearman's rho of every resample, (resamples,); an item drawn twice is two tied items."""
     first, second = _checked(a, b)
     x, y = (_mid_ranks(values, counts) for values in (first, second))
-    total = counts.sum(axis=1)
+    total = _total(counts)
     x = x - ((counts * x).sum(axis=1) / total)[:, None]
     y = y - ((counts * y).sum(axis=1) / total)[:, None]
     return _ratio((counts * x * y).sum(axis=1), (counts * x * x).sum(axis=1), (counts * y * y).sum(axis=1))
@@ -108,7 +108,7 @@ def kendall_of(a: ArrayLike, b: ArrayLike, counts: Counts) -> Floats:
 def pearson_of(a: ArrayLike, b: ArrayLike, counts: Counts) -> Floats:
     """Pearson's correlation of every resample, (resamples,); NaN where one list is constant."""
     x, y = ((values - values.mean()) / (values.std() or 1.0) for values in _checked(a, b))
-    total = counts.sum(axis=1)
+    total = _total(counts)
     middle_x, middle_y = counts @ x / total, counts @ y / total
     squares = (counts @ values**2 / total - middle**2 for values, middle in ((x, middle_x), (y, middle_y)))
     return _ratio(counts @ (x * y) / total - middle_x * middle_y, *(np.maximum(part, 0.0) for part in squares))
@@ -117,7 +117,7 @@ def pearson_of(a: ArrayLike, b: ArrayLike, counts: Counts) -> Floats:
 def rmse_of(predicted: ArrayLike, truth: ArrayLike, counts: Counts) -> Floats:
     """Root of the mean squared error of every resample, (resamples,)."""
     first, second = _checked(predicted, truth)
-    found: Floats = np.sqrt(counts @ (first - second) ** 2 / counts.sum(axis=1))
+    found: Floats = np.sqrt(counts @ (first - second) ** 2 / _total(counts))
     return found
 
 
@@ -128,7 +128,7 @@ def coverage_of(low: ArrayLike, high: ArrayLike, truth: ArrayLike, counts: Count
         raise InvalidSample(f"shapes {bottom.shape}, {top.shape}, {values.shape}, expected three lists of one length")
     if np.isnan([bottom, top, values]).any():
         raise InvalidSample("NaN values, expected numbers; leave those items out")
-    found: Floats = counts @ ((bottom <= values) & (values <= top)) / counts.sum(axis=1)
+    found: Floats = counts @ ((bottom <= values) & (values <= top)) / _total(counts)
     return found
 
 
@@ -270,6 +270,12 @@ def _checked(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
     return first, second
 
 
+def _total(counts: Counts) -> Floats:
+    """(resamples,) items drawn; NaN where none was, as among the few of one fold."""
+    total: Floats = counts.sum(axis=1)
+    return np.where(total > 0, total, np.nan)
+
+
 def _mid_ranks(values: Floats, counts: Counts) -> Floats:
     """(resamples, n) ranks from 1; tied items share the mean of their ranks."""
     levels, place = np.unique(values, return_inverse=True)
@@ -291,6 +297,6 @@ def _kendall_by_sorting(a: Floats, b: Floats, counts: Counts) -> Floats:
 def _ratio(product: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> Floats:
     """Covariance over the root of both variances; NaN where a variance is 0."""
     spread = np.sqrt(first * second)
-    sound = spread > 1e-12
+    sound = spread > 1e-12  # not where it is NaN
     found: Floats = np.where(sound, np.clip(product / np.where(sound, spread, 1.0), -1.0, 1.0), np.nan)
     return found

@@ -10,7 +10,14 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 
 from predictors.conformal import ConformalRegressor
-from predictors.evaluation import InvalidLabels, TooFewRows, cross_validate, repeated_folds
+from predictors.evaluation import (
+    InvalidLabels,
+    TooFewRows,
+    cross_validate,
+    learning_curve,
+    repeated_folds,
+    report_data,
+)
 from predictors.evaluation.baseline import baseline_columns, choose_baseline
 from predictors.evaluation.out_of_fold import InvalidPrediction
 from predictors.evaluation.statistics import kendall_within, resampling
@@ -229,3 +236,78 @@ def test_repeats_that_differ_widen_the_interval():
     assert apart.value == 1.5
     assert apart.low < 0.8
     assert apart.high > 2.2
+
+
+def test_a_learning_curve_rises_beside_a_baseline_that_does_not():
+    x, y = world(200, noise=2.0, d=30)
+    curve = learning_curve(Ridge, x, y, costs=x[:, -1], repeats=4)
+    assert [point.size for point in curve] == [25, 50, 100, 150]
+    assert curve[-1].kendall.value > curve[0].kendall.value + 0.1
+    assert curve[-1].rmse.value < 0.6 * curve[0].rmse.value
+    assert abs(curve[-1].baseline_kendall.value - curve[0].baseline_kendall.value) < 0.05
+    assert all(point.kendall.low < point.kendall.value < point.kendall.high for point in curve)
+    assert learning_curve(Ridge, x, y, costs=x[:, -1], repeats=4) == curve
+
+
+def test_a_learning_curve_never_tests_a_network_that_it_has_learned():
+    x, y = world(20)
+    x, y, network = np.repeat(x, 3, axis=0), np.repeat(y, 3), np.repeat(np.arange(20), 3)
+
+    class Memory:
+        def fit(self, x, y):
+            self.known = {row.tobytes() for row in x}
+
+        def predict(self, x):
+            assert not self.known & {row.tobytes() for row in x}
+            return np.asarray(x)[:, 0]
+
+    points = learning_curve(Memory, x, y, groups=network, sizes=[10, 5], repeats=2)
+    assert [point.size for point in points] == [5, 10]
+    assert points[0].baseline_kendall.value > 0.2
+
+
+def test_sizes_that_cannot_be_are_refused():
+    x, y = world(30)
+    with pytest.raises(TooFewRows, match="2 to 20: 10 of the 30"):
+        learning_curve(Ridge, x, y, sizes=[25])
+    with pytest.raises(TooFewRows, match="at least 15"):
+        learning_curve(Ridge, x[:14], y[:14])
+    assert [point.size for point in learning_curve(Ridge, x, y, repeats=1)] == [20]
+
+
+def test_a_report_holds_everything_as_json():
+    x, y = world(60)
+    table = pd.DataFrame(x, columns=list("abcdef")).assign(kernel=np.tile([3, 5, 7], 20), macs=x[:, 5])
+    model = lambda: ConformalRegressor(Ridge())  # noqa: E731
+    found = cross_validate(model, table, y, costs=table[["macs"]], repeats=2)
+    curve = learning_curve(model, table, y, repeats=1)
+    data = report_data(found, table, y, names=[f"net{i}" for i in range(60)], curve=curve)
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert data["summary"]["baseline"] == "macs"
+    assert [row["name"] for row in data["parity"]] == [f"net{i}" for i in range(60)]
+    assert data["parity"][7]["actual"] == y[7]
+    assert all(row["low"] < row["high"] for row in data["parity"])
+    assert [entry["stated"] for entry in data["calibration"]] == [0.5, 0.8, 0.9, 0.95]
+    widths = [entry["width"] for entry in data["calibration"]]
+    assert widths == sorted(widths)
+    assert {entry["choice"] for entry in data["families"]} == {"kernel"}
+    assert data["learning_curve"][-1]["size"] == 45
+
+
+def test_a_report_says_which_choice_is_predicted_badly():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (120, 5)).astype(float)
+    y = x @ [1, 2, 1, 0, 1] + 4 * (x[:, 3] == 1) + 0.2 * rng.normal(size=120)  # a line cannot follow x3
+    families = report_data(cross_validate(LinearRegression, x, y), x, y)["families"]
+    worst = families[0]
+    assert (worst["choice"], worst["level"], worst["suspect"]) == ("x3", 1.0, True)
+    assert worst["bias"] < -2
+    assert not any(entry["suspect"] for entry in families if entry["choice"] != "x3")
+    assert sum(entry["networks"] for entry in families if entry["choice"] == "x3") == 120
+
+
+def test_without_intervals_or_columns_a_report_leaves_them_out():
+    x, y = world(30)
+    data = report_data(cross_validate(LinearRegression, list(x), y), list(x), y)
+    assert (data["calibration"], data["families"], data["learning_curve"]) == ([], [], [])
+    assert data["parity"][0]["low"] is None

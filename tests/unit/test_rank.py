@@ -222,3 +222,11 @@ def test_without_repeats_there_is_no_ceiling():
     assert noise_ceiling([1, 2], ["a", "a"]) is None
     with pytest.raises(InvalidSample, match="one network a label"):
         noise_ceiling([1, 2, 3], ["a", "b"])
+
+
+def test_a_resample_without_items_has_no_statistic():
+    nothing = np.zeros((1, 3))
+    values = ([1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    for of in (spearman_of, kendall_of, pearson_of, rmse_of):
+        assert np.isnan(of(*values, nothing)).all()
+    assert np.isnan(coverage_of(*values, [1.0, 2.0, 2.5], nothing)).all()
