@@ -116,7 +116,8 @@ class GuidedSearch:
         """Members within the limits, found once."""
         if self._pool is None:
             rng = np.random.default_rng((self.seed, 0x9001))
-            found = members_within(self.space, self.gates, rng=rng, seed=self.seed, wanted=self.plan.pool)
+            wanted = self.plan.pool
+            found = members_within(self.space, self.gates, rng=rng, seed=self.seed, wanted=wanted, samples=2 * wanted)
             self._pool = [candidate.arch for candidate in found]
         return self._pool
 

@@ -15,7 +15,13 @@ STEPS = 6_000
 
 
 def members_within(
-    space: SearchSpace, gates: Gates, *, rng: np.random.Generator, seed: int, wanted: int
+    space: SearchSpace,
+    gates: Gates,
+    *,
+    rng: np.random.Generator,
+    seed: int,
+    wanted: int,
+    samples: int = SAMPLES,
 ) -> list[Candidate]:
     """Distinct members within the limits with their metrics, by MACs; none when a walk towards the limits finds none.
 
@@ -25,9 +31,10 @@ def members_within(
         rng: of samples and mutations.
         seed: of the walk.
         wanted: how many, at most.
+        samples: random ones tried; what is lacking then comes from mutations.
     """
     found: dict[str, Candidate] = {}
-    for i in range(SAMPLES):
+    for i in range(samples):
         _keep(gates.check(Candidate(i, space.sample(rng))), found)
         if len(found) >= wanted:
             break
@@ -41,7 +48,7 @@ def members_within(
             break
         parent = members[int(rng.integers(len(members)))]
         try:
-            child = gates.check(Candidate(SAMPLES + i, space.mutate(parent.arch, rng)))
+            child = gates.check(Candidate(samples + i, space.mutate(parent.arch, rng)))
         except NothingToMutate:
             break
         if isinstance(child, Candidate) and _keep(child, found):
