@@ -31,6 +31,7 @@ class GaussianProcess(Regressor):
         linear: whether a linear part stands beside the kernel; it carries the prediction beyond the training rows.
         most_tuned: rows on which the parameters are found; with more rows a sample of so many is taken.
         random_state: of that sample.
+
     Attributes:
         lengths_: (d,) length scale of each feature; long means that it matters little.
         noise_: standard deviation of a label of weight 1.
@@ -40,7 +41,7 @@ class GaussianProcess(Regressor):
         the prior on lengths (then it is maximum a posteriori).
     """
 
-    def __init__(  # noqa: PLR0913 - each is a choice of the model
+    def __init__(
         self,
         kernel: KernelName = "rbf",
         lengths: Literal["one", "group", "feature"] = "one",
@@ -145,7 +146,7 @@ class Parameters(NamedTuple):
 class Likelihood:
     """The log marginal likelihood of labels, and where it is largest."""
 
-    def __init__(  # noqa: PLR0913 - what it depends on
+    def __init__(
         self, points: Floats, targets: Floats, spread: Floats, members: Floats, kernel: str, linear: bool
     ) -> None:
         self._points, self._targets, self._spread = points, targets, spread

@@ -17,6 +17,7 @@ class Ridge(Regressor):
     Args:
         criterion: "gcv" minimises generalised cross-validation; "evidence" maximises the marginal likelihood of the
             same model, which makes it Bayesian ridge regression with one precision of the weights.
+
     Attributes:
         coef_: (d,) change of the label per unit of a feature.
         intercept_: label where all features are 0.
