@@ -182,11 +182,12 @@ class Novelty:
         apart = ((ours @ both) ** 2).sum(axis=1)  # the means are this over n and over -m
         return float((apart >= apart[0] * (1 - NEAR)).mean())
 
-    def warn(self, features: ArrayLike) -> Verdict:
+    def warn(self, features: ArrayLike, stacklevel: int = 2) -> Verdict:
         """Issue a ``NoveltyWarning`` when a batch is unlike the training networks; gives the verdict.
 
         Args:
             features: (m, d) as in ``fit``.
+            stacklevel: whose line the warning names; 2 is the caller's.
         Raises: InvalidFeatures.
         """
         found = self.judge(features)
@@ -196,7 +197,7 @@ class Novelty:
                 f"{found.outside} of {found.networks} networks lie outside of what the predictor was trained on "
                 f"(about {found.expected:.0f} would by chance){together}; label some of them before trusting it there",
                 NoveltyWarning,
-                stacklevel=2,
+                stacklevel=stacklevel,
             )
         return found
 

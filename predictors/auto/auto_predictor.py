@@ -157,7 +157,7 @@ class AutoPredictor(Regressor):
         """Issue a NoveltyWarning where it is due; of a large batch evenly spaced networks are looked at."""
         if self._novelty is not None:
             part = raw[np.linspace(0, len(raw) - 1, min(len(raw), MOST_JUDGED)).astype(np.intp)]
-            self._novelty.warn(self._seen.transform(part))
+            self._novelty.warn(self._seen.transform(part), stacklevel=4)  # the caller of predict
 
     def predict_interval(
         self, X: Any, coverage: float = 0.9, *, extras: Mapping[str, ArrayLike] | None = None
