@@ -41,7 +41,7 @@ class CoKriging(Regressor):
     """
 
     def __init__(
-        self, kernel: KernelName = "rbf", most_weak: int = 3_000, most_tuned: int = 800, random_state: int = 0
+        self, kernel: KernelName = "rbf", most_weak: int = 3_000, most_tuned: int = 500, random_state: int = 0
     ) -> None:
         self.kernel = kernel
         self.most_weak = most_weak

@@ -48,7 +48,8 @@ class BilinearRegressor(Regressor):
 
     Args:
         stages: a ``StageColumns`` for each stage; None takes all columns as they are, which is plain ridge regression.
-        combinations: whether combinations of parts have weights, beside the parts themselves.
+        combinations: prior standard deviation of the weight of a combination, that of a part being 1; 0 leaves
+            combinations out, so that a configuration is the sum of its parts.
         criterion: how the strength of the penalty is chosen: "gcv" or "evidence", as in ``Ridge``.
 
     Attributes:
@@ -59,7 +60,7 @@ class BilinearRegressor(Regressor):
     """
 
     def __init__(
-        self, stages: Any = None, combinations: bool = True, criterion: Literal["gcv", "evidence"] = "gcv"
+        self, stages: Any = None, combinations: float = 0.3, criterion: Literal["gcv", "evidence"] = "gcv"
     ) -> None:
         self.stages = stages
         self.combinations = combinations
@@ -135,7 +136,7 @@ class BilinearRegressor(Regressor):
     def _of_block(self, groups: Sequence[Floats]) -> list[Floats]:
         if len(groups) == 1 or not self.combinations:
             return list(groups)
-        return [*groups, reduce(_combined, groups)]
+        return [*groups, self.combinations * reduce(_combined, groups)]
 
     def _one_hot_rows(self, structure: Structure) -> Floats:
         """(beta + alpha, p): the products that belong to each depth and to each configuration of an existing block."""

@@ -1,6 +1,10 @@
+import os
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm, rankdata
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -18,6 +22,9 @@ from predictors.models.gaussian_process import GaussianProcess
 from predictors.rank import kendall
 from predictors.saving import load
 
+DATA = Path(os.environ.get("NETWRIGHT_DATA") or Path(__file__).parents[3] / "shared" / "data")
+TABLE = DATA / "nasbench201" / "nb201_cifar10.csv.gz"
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 SHAPES = ("isotonic", "scores", "line")
 
 
@@ -34,6 +41,10 @@ def two_levels(weak: int = 200, real: int = 25, seed: int = 0):
 
     weak_y = 10 * (cheap(cheap_rows) + rng.normal(0, 0.1, weak))
     return cheap_rows, weak_y, rows, true(rows) + rng.normal(0, 0.02, real), unseen, true(unseen)
+
+
+def normal_scores(labels):
+    return norm.ppf((rankdata(labels) - 0.375) / (len(labels) + 0.25))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -200,3 +211,22 @@ def test_features_of_learning_curves():
 def test_bad_curves_are_refused(curves, message):
     with pytest.raises(InvalidCurve, match=message):
         CurveFeatures().table(**curves)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TABLE.exists(), reason="set NETWRIGHT_DATA to the folder with nasbench201")
+def test_short_trainings_help_on_nas_bench_201():
+    table = pd.read_csv(TABLE)
+    rows = np.array([[float(f"{name}~" in edge) for edge in arch.strip("|").replace("+", "").split("|") if edge
+                      for name in OPERATIONS] for arch in table["arch"]])  # fmt: skip
+    cheap, real = (normal_scores(table[column]) for column in ("c10_val12", "c10_test200_mean"))
+    gains = []
+    for seed in range(100, 112):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        known, weak, asked = order[:50], order[50:850], order[850:1850]
+        alone = CoKriging().fit(rows[known], real[known])
+        both = CoKriging().fit(rows[known], real[known], weak_X=rows[weak], weak_y=cheap[weak])
+        own = kendall(cheap[asked], real[asked])
+        gains.append(kendall(both.predict(rows[asked]), real[asked]))
+        gains[-1] -= max(own, kendall(alone.predict(rows[asked]), real[asked]))
+    assert np.mean(gains) - 2 * np.std(gains, ddof=1) / len(gains) ** 0.5 > 0  # over the better of both, draw by draw
