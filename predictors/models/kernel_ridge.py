@@ -89,7 +89,7 @@ class QuadraticKernelRidge(Regressor):
         """All rows, with what was chosen."""
         matrix = self._kernel(self._points, self._points)
         matrix[np.diag_indices_from(matrix)] += self._ridge / weights
-        self._inverse: Floats = np.linalg.inv(matrix)
+        self._inverse: Floats = np.asarray(np.linalg.inv(matrix), np.float64)
         self._weights: Floats = self._inverse @ targets
         left = np.maximum(np.diag(self._inverse), 1e-300)
         self.loo_: Floats = np.asarray(targets - self._weights / left + self._middle, np.float64)
