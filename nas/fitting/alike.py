@@ -49,9 +49,9 @@ def alike(target: str, labels: Floats, columns: Mapping[str, Floats]) -> tuple[d
         tau = _tau(values[seen], labels[seen])
         same_order = abs(tau) >= SAME_ORDER
         if known_late and not words_of(name).isdisjoint(TRAINED):
-            labelled[name] = f"by its name known only after training, as is a label (tau {tau:.2f} with the target)"
+            labelled[name] = f"by its name known only after training; tau {tau:.2f} with the target"
         elif same_order and family_of(name) == family_of(target):
-            labelled[name] = f"by its name and values the same label again (tau {tau:.2f} with the target)"
+            labelled[name] = f"by its name and values the same label again; tau {tau:.2f} with the target"
         elif same_order and not is_cost(name):
             suspected[name] = tau
     return labelled, suspected

@@ -71,9 +71,8 @@ def _needed(predictor: Any, frame: pd.DataFrame) -> tuple[Any, list[str]]:
         wanted = [*source["fields"], *(name for name in source["constants"] if name in names)]
         missing = [name for name in source["fields"] if name not in names]
         if missing:
-            raise InvalidColumns(
-                f"table: no column {missing[0]!r}, which the predictor needs; {near(missing[0], names)}"
-            )
+            hint = near(missing[0], [name for name in names if name not in source["fields"]])
+            raise InvalidColumns(f"table: no column {missing[0]!r}, which the predictor needs; {hint}")
         return frame[list(dict.fromkeys(wanted))], [name for name in names if name not in wanted]
     if source.get("input") == "array":
         numeric = frame.select_dtypes("number")

@@ -13,11 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nas.fitting.alike import alike
+from nas.fitting.baselines import says_something, structure_scores
 from predictors.reading import read, read_csv, schema_of
 from predictors.reading.names import is_cost
 from predictors.regressor import Floats
 from predictors.schema import Schema
 
+LARGEST = 1e150  # its square is still a number
 HEADER = 2  # the first network stands in the second line of a file
 
 
@@ -105,20 +107,23 @@ def labelled_table(frame: pd.DataFrame, columns: Columns) -> LabelledTable:
         if len(found) < len(chosen):
             dropped |= found
             chosen = [name for name in chosen if name not in found]
-        warnings += [f"left out: {name}, {why}; --features overrides" for name, why in found.items()]
+        if found:
+            warnings.append(
+                f"left out as further labels: {', '.join(found)} ({next(iter(found.values()))}); --features overrides"
+            )
         warnings += [
             f"column {name!r} ranks as the target does (tau {tau:.2f}): is it another label? "
             f"leave it out with --drop {name!r}"
             for name, tau in suspected.items()
         ]
-    chosen, broken = _finite(frame, chosen, asked=bool(columns.features))
+    chosen, broken = _finite(frame, chosen, costs, asked=bool(columns.features))
     dropped |= broken
     warnings += [f"left out: {name}, {why}" for name, why in broken.items()]
     features = frame[chosen]
     schema = schema_of(features, costs=[name for name in costs if name in chosen])
     raw = read(schema, features)
     dropped |= schema.source["dropped"]
-    known = {name: values for name, values in _numbers(frame, costs).items() if _says_something(values)}
+    known = {name: values for name, values in _numbers(frame, costs).items() if says_something(values)}
     return LabelledTable(
         features=features,
         schema=schema,
@@ -136,7 +141,7 @@ def labelled_table(frame: pd.DataFrame, columns: Columns) -> LabelledTable:
 def near(name: str, known: Sequence[str]) -> str:
     """What is meant instead, or what there is."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, known[:20]))}"
+    return f"did you mean {close[0]!r}?" if close else f"others are {', '.join(map(repr, known[:20])) or 'none'}"
 
 
 def _check_names(frame: pd.DataFrame, columns: Columns) -> None:
@@ -182,7 +187,7 @@ def _labels(column: pd.Series[Any], name: str) -> Floats:
 
 
 def _said(value: float) -> str:
-    return "missing (NaN)" if np.isnan(value) else f"{value:g}"
+    return "missing" if np.isnan(value) else f"{value:g}"
 
 
 def _weights(frame: pd.DataFrame, name: str | None) -> Floats:
@@ -205,24 +210,29 @@ def _numbers(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Floats]:
     return {name: frame[name].to_numpy(np.float64) for name in names if frame[name].dtype.kind in "fiub"}
 
 
-def _finite(frame: pd.DataFrame, names: Sequence[str], asked: bool) -> tuple[list[str], dict[str, str]]:
-    """Leave out columns with infinite numbers, which say nothing of an order; refuse them where they were asked for."""
+def _finite(
+    frame: pd.DataFrame, names: Sequence[str], costs: Sequence[str], asked: bool
+) -> tuple[list[str], dict[str, str]]:
+    """Leave out columns of numbers with gaps or infinities; refuse them where they were asked for.
+
+    A gap in a choice is no fault: there the choice does not exist.
+    """
+    numbers = _numbers(frame, names)
+    huge = {name for name, values in numbers.items() if (np.abs(values) > LARGEST).any()}
+    rest = [name for name in names if name not in huge]
+    schema = schema_of(frame[rest], costs=[name for name in costs if name in rest]) if rest else None
+    measured = {column.name for column in (schema.columns if schema else ()) if column.kind != "choice"}
     broken = {}
-    for name, values in _numbers(frame, names).items():
-        infinite = np.flatnonzero(np.isinf(values))
-        if not len(infinite):
+    for name in [name for name in numbers if name in huge | measured]:
+        values = numbers[name]
+        bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
+        if not len(bad):
             continue
+        said = _said(values[bad[0]])
         if asked:
-            raise InvalidColumns(
-                f"--features {name!r}: line {infinite[0] + HEADER} of the file is {values[infinite[0]]}, expected "
-                "finite numbers"
-            )
-        broken[name] = f"infinite in {len(infinite)} of {len(values)} rows"
+            raise InvalidColumns(f"--features {name!r}: line {bad[0] + HEADER} is {said}, expected finite numbers")
+        broken[name] = f"{said} in {len(bad)} of {len(values)} rows"
     return [name for name in names if name not in broken], broken
-
-
-def _says_something(values: Floats) -> bool:
-    return bool(np.isfinite(values).all() and np.ptp(values) > 0)
 
 
 def _networks(frame: pd.DataFrame, group: str | None, schema: Schema, raw: Floats) -> NDArray[np.intp]:
@@ -232,31 +242,3 @@ def _networks(frame: pd.DataFrame, group: str | None, schema: Schema, raw: Float
     kept = schema.of_kind("choice", "number") or tuple(range(raw.shape[1]))
     rows = np.nan_to_num(raw[:, kept], nan=np.inf)
     return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1), np.intp)
-
-
-def structure_scores(schema: Schema, raw: Floats) -> dict[str, Floats]:
-    """Baselines of a table without costs: every number, ordered choice, and sum or count over places of one kind."""
-    from predictors.reading.names import family_of
-
-    found: dict[str, Floats] = {}
-    families: dict[str, list[int]] = {}
-    for at, column in enumerate(schema.columns):
-        families.setdefault(family_of(column.name), []).append(at)
-        if column.ordered:
-            found[column.name] = np.nan_to_num(raw[:, at])
-    for family, places in families.items():
-        if len(places) < 2:
-            continue
-        first = schema.columns[places[0]]
-        if all(schema.columns[at].ordered for at in places):
-            found[f"sum of {family}"] = np.nan_to_num(raw[:, places]).sum(axis=1)
-        else:
-            for level in first.levels:
-                index = [_index(schema, at, level) for at in places]
-                found[f"number of {level} in {family}"] = (raw[:, places] == index).sum(axis=1).astype(np.float64)
-    return {name: values for name, values in found.items() if _says_something(values)}
-
-
-def _index(schema: Schema, at: int, level: float | str) -> float:
-    levels = schema.columns[at].levels
-    return float(levels.index(level)) if level in levels else -1.0

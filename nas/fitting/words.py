@@ -9,6 +9,7 @@ from predictors.evaluation import Evaluation
 
 SMALL = 0.05  # gains of tau that hardly matter
 NAMED = 8  # columns
+FEW_REPEATED = 5  # networks from which noise can hardly be told
 
 
 def verdict_of(found: Evaluation, has_costs: bool) -> str:
@@ -17,7 +18,8 @@ def verdict_of(found: Evaluation, has_costs: bool) -> str:
         return f"not shown to rank better than chance: tau {_said(found.kendall)} on {found.networks} networks"
     if found.baseline is None or found.kendall_gain is None:
         return f"ranks better than chance: tau {_said(found.kendall)}; the table has no cost to compare with"
-    gain, name = found.kendall_gain, f"{found.baseline} alone"
+    gain = found.kendall_gain
+    name = f"{found.baseline} alone" if has_costs else f"{found.baseline}, the best single quantity"
     if gain.low > 0:
         return f"ranks better than {name} by {_said(gain)}"
     if gain.high < 0:
@@ -39,7 +41,9 @@ def table_of(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if base and facts["kendall_gain"] is not None:
         rows.append(("  gain over it", of(facts, "kendall_gain"), ""))
     if facts["noise_ceiling"] is not None:
-        said = f"what the noise of {facts['repeated_networks']} networks with several labels leaves"
+        repeated = facts["repeated_networks"]
+        few = "only " if repeated < FEW_REPEATED else ""
+        said = f"what noise leaves, as seen on {few}{repeated} networks with several labels"
         rows.append(("  noise ceiling", of(facts, "noise_ceiling"), said))
     if facts["tau_in_cost_bins"] is not None:
         rows.append(("  at equal cost", of(facts, "tau_in_cost_bins"), f"inside five bins of {base}"))
@@ -61,7 +65,7 @@ def lines_of(facts: Mapping[str, Any]) -> list[str]:
         f"evaluated  {facts['rows']} rows{same} in {facts['evaluated']}",
     ]
     if facts["dropped"]:
-        names = [f"{name} ({reason})" for name, reason in facts["dropped"].items()]
+        names = [f"{name} ({reason.partition(';')[0]})" for name, reason in facts["dropped"].items()]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         lines.append(f"left out   {'; '.join(names[:NAMED])}{more}")
     for point in facts["learning_curve"]:

@@ -63,7 +63,7 @@ def ranks(facts: Facts) -> Section:
         (f"{facts['baseline']} alone", "baseline_kendall", False),
         ("gain", "kendall_gain", False),
         ("predictor at equal cost", "tau_in_cost_bins", False),
-        ("ceiling from noise", "noise_ceiling", False),
+        (f"ceiling from noise ({facts['repeated_networks']} networks)", "noise_ceiling", False),
     ]
     bars = [
         Bar(name, facts[key], facts[f"{key}_interval"][0], facts[f"{key}_interval"][1], of(facts, key), strong)
