@@ -20,9 +20,7 @@ from predictors.rank import (
     NoiseCeiling,
     coverage_of,
     noise_ceiling,
-    pearson_of,
     rmse_of,
-    spearman_of,
 )
 
 STATED = 0.9
@@ -141,8 +139,8 @@ def cross_validate(  # noqa: PLR0913 - the data, and how it is split
     gain, baseline_kendall = ranks.against(scores) if baseline else (None, None)
     return Evaluation(
         kendall=ranks.kendall(),
-        spearman=ranks.correlation(spearman_of),
-        pearson=ranks.correlation(pearson_of),
+        spearman=ranks.correlation("spearman"),
+        pearson=ranks.correlation("pearson"),
         rmse=draws.estimate(lambda i, c: rmse_of(ranks.predicted[i], ranks.truth, c)),
         top_k_regret=ranks.regret(k),
         k=k,

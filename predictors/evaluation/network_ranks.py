@@ -10,8 +10,8 @@ from predictors.evaluation.out_of_fold import OutOfFold
 from predictors.evaluation.statistics import (
     FEW_FOLDS,
     LARGE,
+    Kind,
     Resampling,
-    Statistic,
     correlation_of,
     kendall_within,
     may_pool,
@@ -51,9 +51,9 @@ class NetworkRanks:
         """Over pairs of the same fold."""
         return self._draws.estimate(lambda i, c: kendall_within(self.predicted[i], self.truth, self.fold[i], c))
 
-    def correlation(self, of: Statistic) -> Estimate:
-        """In each fold or over all; see ``predictors.evaluation.statistics``."""
-        return self._draws.estimate(lambda i, c: correlation_of(of, self.predicted[i], self.truth, self.fold[i], c))
+    def correlation(self, kind: Kind) -> Estimate:
+        """Inside the folds; see ``predictors.evaluation.statistics``."""
+        return self._draws.estimate(lambda i, c: correlation_of(kind, self.predicted[i], self.truth, self.fold[i], c))
 
     def regret(self, k: int) -> Estimate:
         """Of the k highest predictions of a repeat; NaN when its folds cannot be ranked together."""
@@ -92,14 +92,13 @@ class NetworkRanks:
         notes = ["Kendall's tau counts pairs of networks of the same fold, which one model has predicted"]
         if sizes.min() >= LARGE:
             notes.append("Spearman's and Pearson's correlations are means over the folds")
-        elif may_pool(self.fold[0]):
-            notes.append(
-                f"folds of {sizes.min()} networks: Spearman's and Pearson's correlations pool the folds of a repeat "
-                "and are a little too low, because a fold model's mean is the lower the higher its test labels are"
-            )
         else:
             notes.append(
-                f"{len(sizes)} folds of {sizes.min()} networks: Spearman, Pearson and regret are not given, pooling "
-                f"would bias them; ask for at most {FEW_FOLDS} folds"
+                f"folds of {sizes.min()} networks: Spearman's rho is what it would be of many networks, Pearson's "
+                "correlation is a little too low, as those of few networks are"
+            )
+        if not may_pool(self.fold[0]):
+            notes.append(
+                f"{len(sizes)} small folds cannot be ranked together, so that there is no regret; {FEW_FOLDS} can"
             )
         return tuple(notes)

@@ -6,10 +6,12 @@ with one row a fold even -1. Therefore
 
 - Kendall's tau (also in cost bins) counts only pairs of networks of the same fold, which one model has predicted. Each
   pair is worth the same, so folds of any size from two networks on do, and repeats bring in the other pairs.
-- Spearman's and Pearson's correlations are taken in each fold when folds have ``LARGE`` networks or more and averaged.
-  In smaller folds they would be biased towards 0, so they are taken over all folds of a repeat: with at most
-  ``FEW_FOLDS`` folds the fold models' means differ by little. With more and smaller folds they are not given.
-- Regret needs one list of all networks: over all folds of a repeat, under the same condition.
+- Spearman's and Pearson's correlations are taken in each fold and averaged. Of a few items they are nearer to 0 than of
+  many: in folds of fewer than ``LARGE`` networks Spearman's rho is freed of that with the help of tau, Pearson's
+  correlation is left low, about by the share (1 - r^2) / (2 m) in folds of m. (Correlating all folds at once after
+  their means are taken off was tried: normalised over the folds it is below 0 for a model that has learned noise.)
+- Regret needs one list of all networks: over all folds of a repeat, when those are at most ``FEW_FOLDS`` or large, so
+  that the means of the folds' models differ by little; else it is not given.
 - Errors and coverage do not compare networks and may be pooled.
 """
 
@@ -17,15 +19,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from predictors.evaluation.folds import Rows
-from predictors.rank import Counts, Estimate, Floats, kendall_of, percentiles, weighted_mean
+from predictors.rank import (
+    Counts,
+    Estimate,
+    Floats,
+    kendall_of,
+    pearson_of,
+    percentiles,
+    spearman_of,
+    weighted_mean,
+)
 
 LARGE = 10
 FEW_FOLDS = 10
-Statistic = Callable[[Floats, Floats, Counts], Floats]  # predicted, truth, counts -> (resamples,)
+Kind = Literal["spearman", "pearson"]
 
 
 @dataclass(frozen=True)
@@ -76,14 +88,32 @@ def kendall_within(predicted: Floats, truth: Floats, cells: Rows, counts: Counts
     return weighted_mean(values, weights, len(counts))
 
 
-def correlation_of(of: Statistic, predicted: Floats, truth: Floats, fold: Rows, counts: Counts) -> Floats:
-    """A correlation in each fold, averaged, when folds are large; else over all folds when they are few; else NaN."""
-    sizes = np.bincount(fold)
-    if sizes.min() < LARGE:
-        return of(predicted, truth, counts) if len(sizes) <= FEW_FOLDS else np.full(len(counts), np.nan)
-    members = [np.flatnonzero(fold == i) for i in range(len(sizes))]
-    values = [of(predicted[rows], truth[rows], counts[:, rows]) for rows in members]
-    return weighted_mean(values, [counts[:, rows].sum(axis=1) for rows in members], len(counts))
+def correlation_of(kind: Kind, predicted: Floats, truth: Floats, fold: Rows, counts: Counts) -> Floats:
+    """A correlation in each fold, averaged with the folds' sizes as weights, (resamples,).
+
+    Source: Moran 1948, "Rank correlation and product-moment correlation", Biometrika 35: rho of m items has the
+        expectation (3 tau + (m - 2) rho of many) / (m + 1).
+    """
+    values, weights = [], []
+    for i in range(int(fold.max()) + 1):
+        rows = np.flatnonzero(fold == i)
+        part = predicted[rows], truth[rows], counts[:, rows]
+        if kind == "pearson" and len(rows) > 1:
+            values.append(pearson_of(*part))
+        elif kind == "spearman" and len(rows) > 2:
+            values.append(_spearman_of_many(*part) if len(rows) < LARGE else spearman_of(*part))
+        else:
+            continue
+        weights.append(counts[:, rows].sum(axis=1))
+    return weighted_mean(values, weights, len(counts))
+
+
+def _spearman_of_many(predicted: Floats, truth: Floats, counts: Counts) -> Floats:
+    """What Spearman's rho of so few items would be of many."""
+    drawn = np.maximum(counts.sum(axis=1), 3.0)
+    rho, tau = spearman_of(predicted, truth, counts), kendall_of(predicted, truth, counts)
+    found: Floats = ((drawn + 1) * rho - 3 * tau) / (drawn - 2)
+    return found
 
 
 def may_pool(fold: Rows) -> bool:
