@@ -72,7 +72,7 @@ def facts_of(judged: Judged, predictor: Any, asked: Asked) -> dict[str, Any]:
         "evaluated": _evaluated(asked),
         "chosen_in_folds": judged.chosen,
         "notes": list(found.notes),
-        "features": list(table.features.columns),
+        "features": [name for name in table.features.columns if name not in table.dropped],
         "dropped": table.dropped,
         "warnings": list(table.warnings),
         "leaderboard": predictor.leaderboard_,
