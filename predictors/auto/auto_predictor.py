@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
-from predictors.auto.choice import BLENDED, FEWEST_ROWS, Effort, Preset, try_recipes
+from predictors.auto.choice import BLENDED, FEWEST_ROWS, Effort, Preset, part_to_try, try_recipes
 from predictors.auto.member import Member, Recipe
 from predictors.auto.trial import Labelled, Trial, close_to_best, simplest_of, with_most_repeats
 from predictors.conformal import conformal_quantile
@@ -112,7 +112,8 @@ class AutoPredictor(Regressor):
             self.scores_: Floats = np.empty(0)
         else:
             limit = None if self.preset == "quick" else self.time_limit
-            chosen = self._choose(labelled, try_recipes(labelled, Effort(self.preset, limit)))
+            part = part_to_try(labelled)
+            chosen = self._choose(part, try_recipes(part, Effort(self.preset, limit), len(labels)))
         self._seen = ENCODERS[self.recipe_.encoder]().fit(features, self.schema_)
         points = self._seen.transform(features)
         several = len(np.unique(points, axis=0)) > 1

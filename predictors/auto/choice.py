@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from predictors.auto.member import MODELS, Recipe
 from predictors.auto.trial import Labelled, Trial
 from predictors.encoders import ENCODERS
@@ -18,6 +20,7 @@ FINALISTS = 6  # recipes that get further repeats
 SCOUT = "bayesian ridge"
 QUICK = ("bayesian ridge", "gp quadratic by role", "gp matern by column")
 FEWEST_ROWS = 8  # below that no choice can be made by folds
+MOST_TRIED = 1_200  # rows of a trial; of more, a sample
 NET_ROWS = 1_500  # a ranking net needs thousands of labels
 TREE_ROWS = 400
 
@@ -35,27 +38,40 @@ class Effort:
     time_limit: float | None = 15.0
 
 
-def try_recipes(labelled: Labelled, effort: Effort) -> list[Trial]:
+def part_to_try(labelled: Labelled) -> Labelled:
+    """All rows, or a sample of ``MOST_TRIED``."""
+    rows = len(labelled.labels)
+    if rows <= MOST_TRIED:
+        return labelled
+    kept = np.random.default_rng(labelled.seed).choice(rows, MOST_TRIED, replace=False)
+    return replace(labelled, raw=labelled.raw[kept], labels=labelled.labels[kept], weights=labelled.weights[kept])
+
+
+def try_recipes(labelled: Labelled, effort: Effort, rows: int) -> list[Trial]:
     """Trials of all recipes that were worth it in the time, at least one.
+
+    Args:
+        labelled: what ``part_to_try`` gave.
+        effort: how long to look.
+        rows: of the final fit; some models are worth it only with many.
 
     Encoders are compared with a linear model and a Gaussian process; the best two get all models; the best models
     leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
     """
-    search = _Search(labelled, effort)
+    search = _Search(labelled, effort, rows)
     search.run()
     return search.trials
 
 
 class _Search:
-    def __init__(self, labelled: Labelled, effort: Effort) -> None:
-        self.labelled, self.effort = labelled, effort
+    def __init__(self, labelled: Labelled, effort: Effort, rows: int) -> None:
+        self.labelled, self.effort, self.rows = labelled, effort, rows
         self.deadline = None if effort.time_limit is None else time.monotonic() + effort.time_limit
         self.trials: list[Trial] = []
         self._tried: set[Recipe] = set()
-        rows = len(labelled.labels)
-        folds = 5 if rows <= 1_000 else 3
-        repeats = 1 if effort.preset == "quick" or rows > 1_000 else 3
-        splits = repeated_folds(rows, min(folds, rows // 2), repeats, labelled.seed)
+        tried = len(labelled.labels)
+        repeats = 1 if effort.preset == "quick" or tried == MOST_TRIED else 3
+        splits = repeated_folds(tried, min(5, tried // 2), repeats, labelled.seed)
         self.folds = [splits[i : i + len(splits) // repeats] for i in range(0, len(splits), len(splits) // repeats)]
 
     def run(self) -> None:
@@ -82,9 +98,9 @@ class _Search:
                 trial.run(self.labelled, splits)
 
     def _models(self) -> list[str]:
-        rows = len(self.labelled.labels)
+        rows = self.rows
         least = {"ranking net": NET_ROWS, "boosted trees": TREE_ROWS}
-        return [name for name, model in MODELS.items() if least.get(name, 0) <= rows <= model.most_rows]
+        return [name for name in MODELS if least.get(name, 0) <= rows]
 
     def _try(self, recipes: Iterator[Recipe]) -> None:
         for recipe in list(recipes):

@@ -54,7 +54,7 @@ class Model:
         make: the regressor, given the groups of features that share a length scale and a seed.
         sharing: which features share one: all, those of a column, or those of a role (one stage, one kind of choice).
         rank: place in the order from simple to complicated, for the one-standard-error rule.
-        most_rows: rows from which on it takes too long.
+        most_rows: of more rows it learns from a sample of so many.
     """
 
     make: Callable[[NDArray[np.intp], int], Regressor]
@@ -103,7 +103,7 @@ def _net(groups: Any, seed: int) -> Regressor:
 
 
 MOST_TUNED = 400
-KERNEL_ROWS = 6_000
+KERNEL_ROWS = 4_000
 MODELS: dict[str, Model] = {
     "bayesian ridge": Model(_ridge, "one", 0),
     "boosted stumps": Model(_stumps, "one", 1),
@@ -128,11 +128,14 @@ class Member:
 
     def fit(self, raw: Floats, labels: Floats, weights: Floats) -> Self:
         """Learn from rows of the schema; labels are not all equal."""
+        model = MODELS[self.recipe.model]
+        if len(labels) > model.most_rows:
+            kept = np.random.default_rng(self.seed).choice(len(labels), model.most_rows, replace=False)
+            raw, labels, weights = raw[kept], labels[kept], weights[kept]
         self.encoder: Encoder = ENCODERS[self.recipe.encoder](self.recipe.costs, self.recipe.costs).fit(
             raw, self.schema
         )
         self.label_map: LabelMap = LABEL_MAPS[self.recipe.labels]().fit(labels)
-        model = MODELS[self.recipe.model]
         self.model = model.make(length_groups(self.encoder, model.sharing), self.seed)
         self.model._fit(self.encoder.transform(raw), self.label_map.forward(labels), weights)
         return self
