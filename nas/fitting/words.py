@@ -19,7 +19,7 @@ def verdict_of(found: Evaluation, has_costs: bool) -> str:
     if found.baseline is None or found.kendall_gain is None:
         return f"ranks better than chance: tau {_said(found.kendall)}; the table has no cost to compare with"
     gain = found.kendall_gain
-    name = f"{found.baseline} alone" if has_costs else f"{found.baseline}, the best single quantity"
+    name = f"{found.baseline} alone" if has_costs else f"the best single quantity ({found.baseline})"
     if gain.low > 0:
         return f"ranks better than {name} by {_said(gain)}"
     if gain.high < 0:
