@@ -17,6 +17,7 @@ from predictors.evaluation.folds import repeated_folds
 Preset = Literal["quick", "default"]
 BLENDED = 5  # members of a blend at most
 FINALISTS = 6  # recipes that get further repeats
+SCOUTED = 3  # encoders that get a Gaussian process
 SCOUT = "bayesian ridge"
 QUICK = ("bayesian ridge", "gp quadratic by role", "gp matern by column")
 FEWEST_ROWS = 8  # below that no choice can be made by folds
@@ -55,7 +56,7 @@ def try_recipes(labelled: Labelled, effort: Effort, rows: int) -> list[Trial]:
         effort: how long to look.
         rows: of the final fit; some models are worth it only with many.
 
-    Encoders are compared with a linear model and a Gaussian process; the best two get all models; the best models
+    Encoders are compared with a linear model, the best three with a Gaussian process; the best two get all models; the best models
     leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
     """
     search = _Search(labelled, effort, rows)
@@ -85,7 +86,8 @@ class _Search:
             self._try(Recipe(model, best) for model in QUICK[1:])
             return
         self._try(Recipe(SCOUT, encoder) for encoder in encoders)
-        self._try(Recipe("gp matern by column", encoder) for encoder in encoders)
+        leading = [trial.recipe.encoder for trial in self._best(SCOUTED)]
+        self._try(Recipe("gp matern by column", encoder) for encoder in leading)
         leading = list(dict.fromkeys(trial.recipe.encoder for trial in self._best(len(self.trials))))[:2]
         self._try(Recipe(model, encoder) for encoder in leading for model in self._models())
         if may_do_alone:

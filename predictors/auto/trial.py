@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from predictors.auto.member import MODELS, Member, Recipe
+from predictors.auto.member import MODELS, TUNED_IN_TRIALS, Member, Recipe
 from predictors.evaluation.folds import Split
 from predictors.rank import draw, kendall, kendall_of
 from predictors.regressor import Floats
@@ -51,7 +51,7 @@ class Trial:
         started = time.perf_counter()
         predicted, deviations = np.empty(len(labelled.labels)), np.empty(len(labelled.labels))
         for train, test in splits:
-            member = Member(self.recipe, labelled.schema, labelled.seed)
+            member = Member(self.recipe, labelled.schema, labelled.seed, TUNED_IN_TRIALS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 member.fit(labelled.raw[train], labelled.labels[train], labelled.weights[train])
