@@ -56,8 +56,8 @@ def try_recipes(labelled: Labelled, effort: Effort, rows: int) -> list[Trial]:
         effort: how long to look.
         rows: of the final fit; some models are worth it only with many.
 
-    Encoders are compared with a linear model, the best three with a Gaussian process; the best two get all models; the best models
-    leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
+    Encoders are compared with a linear model, the best three with a Gaussian process; the best two get all models; the
+    best models leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
     """
     search = _Search(labelled, effort, rows)
     search.run()
