@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.fitting.table import InvalidColumns, near
+from nas.fitting.gaps import InvalidColumns
+from nas.fitting.table import near
 from predictors.conformal import TooFewLabels, conformal_quantile, rank_needed
 from predictors.novelty import NoveltyWarning
 from predictors.regressor import Floats

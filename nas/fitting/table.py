@@ -14,17 +14,11 @@ from numpy.typing import NDArray
 
 from nas.fitting.alike import alike
 from nas.fitting.baselines import says_something, structure_scores
+from nas.fitting.gaps import HEADER, InvalidColumns, finite_columns, numbers_of, said_of, stand_ins
 from predictors.reading import read, read_csv, schema_of
 from predictors.reading.names import is_cost
 from predictors.regressor import Floats
 from predictors.schema import Schema
-
-LARGEST = 1e150  # its square is still a number
-HEADER = 2  # the first network stands in the second line of a file
-
-
-class InvalidColumns(ValueError):
-    """A column that is asked for is not there or cannot be what it should be; the message names it."""
 
 
 class InvalidTarget(ValueError):
@@ -103,7 +97,7 @@ def labelled_table(frame: pd.DataFrame, columns: Columns) -> LabelledTable:
         chosen = list(columns.features)
     else:
         chosen = [name for name in frame.columns if name not in special]
-        found, suspected = alike(columns.target, labels, _numbers(frame, [c for c in chosen if c not in costs]))
+        found, suspected = alike(columns.target, labels, numbers_of(frame, [c for c in chosen if c not in costs]))
         if len(found) < len(chosen):
             dropped |= found
             chosen = [name for name in chosen if name not in found]
@@ -116,14 +110,14 @@ def labelled_table(frame: pd.DataFrame, columns: Columns) -> LabelledTable:
             f"leave it out with --drop {name!r}"
             for name, tau in suspected.items()
         ]
-    chosen, broken = _finite(frame, chosen, costs, asked=bool(columns.features))
+    chosen, broken = finite_columns(frame, chosen, costs, asked=bool(columns.features))
     dropped |= broken
-    warnings += [f"left out: {name}, {why}" for name, why in broken.items()]
+    warnings += [f"left out: {name}, {why}" for name, why in broken.items()] + stand_ins(numbers_of(frame, chosen))
     features = frame[chosen]
     schema = schema_of(features, costs=[name for name in costs if name in chosen])
     raw = read(schema, features)
     dropped |= schema.source["dropped"]
-    known = {name: values for name, values in _numbers(frame, costs).items() if says_something(values)}
+    known = {name: values for name, values in numbers_of(frame, costs).items() if says_something(values)}
     return LabelledTable(
         features=features,
         schema=schema,
@@ -177,17 +171,13 @@ def _labels(column: pd.Series[Any], name: str) -> Floats:
     broken = np.flatnonzero(~np.isfinite(labels))
     if len(broken):
         raise InvalidTarget(
-            f"target {name!r}: line {broken[0] + HEADER} of the file is {_said(labels[broken[0]])} "
+            f"target {name!r}: line {broken[0] + HEADER} of the file is {said_of(labels[broken[0]])} "
             f"({len(broken)} of {len(labels)} labels are missing or not finite), expected finite numbers; "
             "leave those lines out"
         )
     if np.ptp(labels) == 0:
         raise InvalidTarget(f"target {name!r}: all {len(labels)} labels are {labels[0]:g}; there is nothing to learn")
     return labels
-
-
-def _said(value: float) -> str:
-    return "missing" if np.isnan(value) else f"{value:g}"
 
 
 def _weights(frame: pd.DataFrame, name: str | None) -> Floats:
@@ -204,35 +194,6 @@ def _weights(frame: pd.DataFrame, name: str | None) -> Floats:
 
 def _is_cost(frame: pd.DataFrame, name: str, asked: tuple[str, ...] | None) -> bool:
     return name in asked if asked is not None else is_cost(name) and frame[name].dtype.kind in "fiub"
-
-
-def _numbers(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Floats]:
-    return {name: frame[name].to_numpy(np.float64) for name in names if frame[name].dtype.kind in "fiub"}
-
-
-def _finite(
-    frame: pd.DataFrame, names: Sequence[str], costs: Sequence[str], asked: bool
-) -> tuple[list[str], dict[str, str]]:
-    """Leave out columns of numbers with gaps or infinities; refuse them where they were asked for.
-
-    A gap in a choice is no fault: there the choice does not exist.
-    """
-    numbers = _numbers(frame, names)
-    huge = {name for name, values in numbers.items() if (np.abs(values) > LARGEST).any()}
-    rest = [name for name in names if name not in huge]
-    schema = schema_of(frame[rest], costs=[name for name in costs if name in rest]) if rest else None
-    measured = {column.name for column in (schema.columns if schema else ()) if column.kind != "choice"}
-    broken = {}
-    for name in [name for name in numbers if name in huge | measured]:
-        values = numbers[name]
-        bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
-        if not len(bad):
-            continue
-        said = _said(values[bad[0]])
-        if asked:
-            raise InvalidColumns(f"--features {name!r}: line {bad[0] + HEADER} is {said}, expected finite numbers")
-        broken[name] = f"{said} in {len(bad)} of {len(values)} rows"
-    return [name for name in names if name not in broken], broken
 
 
 def _networks(frame: pd.DataFrame, group: str | None, schema: Schema, raw: Floats) -> NDArray[np.intp]:

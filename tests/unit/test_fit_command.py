@@ -12,9 +12,10 @@ from nas.cli.predict import predict
 from nas.cli.predictor import predictor
 from nas.fitting import Asked, fit_table, predict_table
 from nas.fitting.alike import alike
+from nas.fitting.gaps import InvalidColumns
 from nas.fitting.learner import InvalidModel, Learner
 from nas.fitting.predictor_file import read_facts, read_predictor, write_predictor
-from nas.fitting.table import Columns, InvalidColumns, InvalidTarget, labelled_table
+from nas.fitting.table import Columns, InvalidTarget, labelled_table
 from nas.fitting.words import verdict_of
 from predictors import PREDICTORS, AutoPredictor, load, save
 from predictors.evaluation import TooFewRows
@@ -212,6 +213,14 @@ def test_columns_of_numbers_with_gaps_are_left_out_or_refused_where_asked_for():
         ridge(frame, features=("naswot", "block0_k"))
     frame.loc[7, "naswot"] = np.nan
     assert ridge(frame).facts["dropped"]["naswot"] == "missing in 1 of 60 rows"
+
+
+def test_a_number_that_stands_for_a_failure_is_pointed_at():
+    frame = networks().assign(jacov=np.linspace(-40, -30, 60))
+    frame.loc[11, "jacov"] = -1e8
+    found = labelled_table(frame, Columns("top1"))
+    assert found.warnings[0].startswith("column 'jacov' is -1e+08 in line 13, far from all others")
+    assert labelled_table(networks(), Columns("top1")).warnings == ()
 
 
 def test_a_choice_that_is_missing_does_not_exist():
