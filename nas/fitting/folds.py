@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, Self
@@ -12,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.fitting.learner import Learner
+from nas.fitting.learner import AUTO, Learner
 from nas.fitting.table import LabelledTable
 from predictors.conformal import conformal_quantile
 from predictors.regressor import Floats
@@ -20,7 +21,11 @@ from predictors.schema import Schema
 
 Rows = NDArray[np.intp]
 Progress = Callable[[str, float | None], None]
-SPAWN_ROWS = 150  # from so many rows on a process of its own pays
+SPAWN_ROWS, SPAWN_S = 150, 20.0  # from so many rows or seconds of choosing on processes of their own pay
+
+
+class WorkerLost(RuntimeError):
+    """A process of a fit was killed from outside, mostly because the memory ran out."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> list[Any]
 
 
 def _run(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Any]]:
-    if workers <= 1 or len(jobs) == 1 or max(len(job.labels) for job in jobs) < SPAWN_ROWS:
+    if workers <= 1 or len(jobs) == 1 or _is_short(jobs):
         for at, job in enumerate(jobs):
             yield at, job.run()
         return
@@ -65,8 +70,19 @@ def _run(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Any]]:
         asked = {pool.submit(_alone, job): at for at, job in enumerate(jobs)}
         for done in as_completed(asked):
             yield asked[done], done.result()
+    except BrokenProcessPool:
+        raise WorkerLost(
+            f"fit: a process was killed, mostly for want of memory; fit fewer rows than {len(jobs[0].labels)}, or ask "
+            "for --workers 1"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_short(jobs: Sequence[Job]) -> bool:
+    learner = jobs[0].learner
+    seconds = learner.time_limit * len(jobs) if learner.model == AUTO else 0.0
+    return max(len(job.labels) for job in jobs) < SPAWN_ROWS and seconds < SPAWN_S
 
 
 def _quiet() -> None:
