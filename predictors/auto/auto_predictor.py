@@ -23,6 +23,7 @@ from predictors.regressor import Floats, Regressor
 from predictors.schema import Column, InvalidTable, Schema
 
 MOST_JUDGED = 1_000  # networks of a batch
+MOST_USUAL = 2_000  # labelled networks that say what is usual
 
 
 class InvalidLabels(ValueError):
@@ -115,7 +116,8 @@ class AutoPredictor(Regressor):
             part = part_to_try(labelled)
             chosen = self._choose(part, try_recipes(part, Effort(self.preset, limit), len(labels)))
         self._seen = ENCODERS[self.recipe_.encoder]().fit(features, self.schema_)
-        points = self._seen.transform(features)
+        usual = np.random.default_rng(self.random_state).permutation(len(features))[:MOST_USUAL]
+        points = self._seen.transform(features[usual])
         several = len(np.unique(points, axis=0)) > 1
         self._novelty = Novelty().fit(points) if several else None
         self.members_ = [

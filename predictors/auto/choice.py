@@ -17,8 +17,9 @@ from predictors.evaluation.folds import repeated_folds
 Preset = Literal["quick", "default"]
 BLENDED = 5  # members of a blend at most
 FINALISTS = 6  # recipes that get further repeats
-SCOUTED = 3  # encoders that get a Gaussian process
+SCOUTED = 3  # encoders that get a model with a kernel
 SCOUT = "bayesian ridge"
+SCOUTS = ("quadratic kernel ridge", "gp matern by column")  # of those, the cheap one first
 QUICK = ("bayesian ridge", "gp quadratic by role", "gp matern by column")
 FEWEST_ROWS = 8  # below that no choice can be made by folds
 MOST_TRIED = 1_200  # rows of a trial; of more, a sample
@@ -56,8 +57,8 @@ def try_recipes(labelled: Labelled, effort: Effort, rows: int) -> list[Trial]:
         effort: how long to look.
         rows: of the final fit; some models are worth it only with many.
 
-    Encoders are compared with a linear model, the best three with a Gaussian process; the best two get all models; the
-    best models leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
+    Encoders are compared with a linear model, the best three with two that have kernels; the best two get all models;
+    the best models leave out costs and proxies and try the label maps; the finalists are repeated on other folds.
     """
     search = _Search(labelled, effort, rows)
     search.run()
@@ -87,7 +88,7 @@ class _Search:
             return
         self._try(Recipe(SCOUT, encoder) for encoder in encoders)
         leading = [trial.recipe.encoder for trial in self._best(SCOUTED)]
-        self._try(Recipe("gp matern by column", encoder) for encoder in leading)
+        self._try(Recipe(model, encoder) for model in SCOUTS for encoder in leading)
         leading = list(dict.fromkeys(trial.recipe.encoder for trial in self._best(len(self.trials))))[:2]
         self._try(Recipe(model, encoder) for encoder in leading for model in self._models())
         if may_do_alone:

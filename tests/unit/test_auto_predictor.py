@@ -182,3 +182,14 @@ def test_the_simplest_within_one_standard_error_is_named():
     close = close_to_best(trials, labelled, errors=2)
     assert [trial.recipe.model for trial in close] == ["gp rbf", "bayesian ridge"]
     assert simplest_of(close).recipe.model == "bayesian ridge"
+
+
+def test_a_number_that_stands_for_a_failure_neither_sets_the_scale_nor_is_believed():
+    frame, labels = table(100)
+    rng = np.random.default_rng(0)
+    scored = frame.assign(proxy=labels + 0.5 * rng.standard_normal(100))
+    scored.loc[7, "proxy"] = -1e8
+    model = AutoPredictor(preset="quick").fit(scored, labels)
+    broken = scored.head(5).assign(proxy=-1e9)
+    assert kendall(model.predict(scored.drop(index=7)), np.delete(labels, 7)) > 0.8
+    assert np.abs(model.predict(broken) - labels.mean()).max() < 30 * labels.std()
