@@ -9,7 +9,7 @@ the best label that it has seen, and that network's judge is what counts. Tables
 - NAS-Bench-Macro, CIFAR-10, 3,969 different networks. Label: accuracy of the first training; judge: mean of all.
 
 The guided search knows the design, MACs, parameters and depth, as in ``netwright search --score predictor``, of which
-it takes all settings but the sizes: 20 networks at first, then 10 a round. "zero-shot" takes the 100 (or 50) networks
+it takes all settings but the sizes: 10 networks at first, then 5 a round. "zero-shot" takes the 100 (or 50) networks
 with the highest NASWOT (Macro: the most MACs), trains those and delivers the best. Every mean has a 95 % bootstrap
 interval over the seeds; "guided_gain" is guided less the other method, seed by seed. Needs the folder that
 NETWRIGHT_DATA names (or ../shared/data).
@@ -44,7 +44,7 @@ from search_spaces.space import GridSpace
 
 QUERIES = 100
 AFTER = (50, 100)
-PLAN = Plan(initial=20, batch=10)
+PLAN = Plan(initial=10, batch=5)
 POPULATIONS = ((32, 25), (10, 10), (20, 5))  # population and sample; the second as in the paper of NAS-Bench-201
 RESAMPLES = 10_000
 Floats = NDArray[np.float64]
