@@ -52,8 +52,12 @@ class NetworkRanks:
         return self._draws.estimate(lambda i, c: kendall_within(self.predicted[i], self.truth, self.fold[i], c))
 
     def correlation(self, kind: Kind) -> Estimate:
-        """Inside the folds; see ``predictors.evaluation.statistics``."""
-        return self._draws.estimate(lambda i, c: correlation_of(kind, self.predicted[i], self.truth, self.fold[i], c))
+        """Inside the folds, at most 1; see ``predictors.evaluation.statistics``.
+
+        Freed of the bias of small folds, rho can come out above 1 by chance; it is cut there only at the end.
+        """
+        found = self._draws.estimate(lambda i, c: correlation_of(kind, self.predicted[i], self.truth, self.fold[i], c))
+        return Estimate(*(float(np.clip(value, -1, 1)) for value in (found.value, found.low, found.high)))
 
     def regret(self, k: int) -> Estimate:
         """Of the k highest predictions of a repeat; NaN when its folds cannot be ranked together."""

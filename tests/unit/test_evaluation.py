@@ -319,3 +319,10 @@ def test_without_intervals_or_columns_a_report_leaves_them_out():
     data = report_data(cross_validate(LinearRegression, list(x), y), list(x), y)
     assert (data["calibration"], data["families"], data["learning_curve"]) == ([], [], [])
     assert data["parity"][0]["low"] is None
+
+
+def test_no_correlation_is_said_to_be_above_1():
+    x, y = world(40, noise=0.01)
+    found = cross_validate(Ridge, x, y, folds=8, repeats=1)
+    assert found.spearman.high <= 1
+    assert found.pearson.high <= 1
