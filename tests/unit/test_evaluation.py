@@ -322,7 +322,7 @@ def test_without_intervals_or_columns_a_report_leaves_them_out():
 
 
 def test_no_correlation_is_said_to_be_above_1():
-    x, y = world(40, noise=0.01)
+    x, y = world(40, noise=2.0)
     found = cross_validate(Ridge, x, y, folds=8, repeats=1)
-    assert found.spearman.high <= 1
+    assert found.spearman.high == 1  # 1.002 uncut
     assert found.pearson.high <= 1
