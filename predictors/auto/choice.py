@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from predictors.auto.member import MODELS, Recipe
+from predictors.auto.member import MODELS, Recipe, Sharing, length_groups
 from predictors.auto.trial import Labelled, Trial
 from predictors.encoders import ENCODERS
 from predictors.evaluation.folds import repeated_folds
@@ -25,6 +25,7 @@ FEWEST_ROWS = 8  # below that no choice can be made by folds
 MOST_TRIED = 1_200  # rows of a trial; of more, a sample
 NET_ROWS = 1_500  # a ranking net needs thousands of labels
 TREE_ROWS = 400
+SHARED: tuple[Sharing, Sharing] = ("role", "column")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Effort:
 
     Attributes:
         preset: "quick" tries a fixed short list once, so that its result depends on the labels and the seed only.
-        time_limit: seconds for the trials; None for no limit. A trial that has begun is finished.
+        time_limit: seconds for the trials; None for no limit. A trial that is not done by then is dropped.
     """
 
     preset: Preset = "default"
@@ -90,32 +91,34 @@ class _Search:
         leading = [trial.recipe.encoder for trial in self._best(SCOUTED)]
         self._try(Recipe(model, encoder) for model in SCOUTS for encoder in leading)
         leading = list(dict.fromkeys(trial.recipe.encoder for trial in self._best(len(self.trials))))[:2]
-        self._try(Recipe(model, encoder) for encoder in leading for model in self._models())
+        self._try(Recipe(model, encoder) for encoder in leading for model in self._models(encoder))
         if may_do_alone:
             self._try(replace(trial.recipe, costs=False) for trial in self._best(2))
         self._try(trial.recipe.with_labels(name) for trial in self._best(2) for name in ("normal scores", "logit"))
         for splits in self.folds[1:]:
             for trial in self._best(FINALISTS):
-                if self._late():
-                    break
-                trial.run(self.labelled, splits)
+                trial.run(self.labelled, splits, self._late_and_enough)
 
-    def _models(self) -> list[str]:
-        rows = self.rows
+    def _models(self, encoder: str) -> list[str]:
+        """Those that the number of rows is worth; by role only where that is another sharing than by column."""
         least = {"ranking net": NET_ROWS, "boosted trees": TREE_ROWS}
-        return [name for name in MODELS if least.get(name, 0) <= rows]
+        fitted = ENCODERS[encoder]().fit(self.labelled.raw, self.labelled.schema)
+        roles, columns = (len(set(length_groups(fitted, how).tolist())) for how in SHARED)
+        worth = [name for name in MODELS if least.get(name, 0) <= self.rows]
+        return [name for name in worth if MODELS[name].sharing != "role" or roles < columns]
 
     def _try(self, recipes: Iterator[Recipe]) -> None:
         for recipe in list(recipes):
-            if recipe in self._tried or (self._late() and self.trials):
+            if recipe in self._tried or self._late_and_enough():
                 continue
             self._tried.add(recipe)
             trial = Trial(recipe)
-            trial.run(self.labelled, self.folds[0])
-            self.trials.append(trial)
+            if trial.run(self.labelled, self.folds[0], self._late_and_enough):
+                self.trials.append(trial)
 
     def _best(self, count: int) -> Sequence[Trial]:
         return sorted(self.trials, key=lambda trial: -trial.tau(self.labelled.labels))[:count]
 
-    def _late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    def _late_and_enough(self) -> bool:
+        """The time is up, and there is a trial to choose."""
+        return bool(self.trials) and self.deadline is not None and time.monotonic() >= self.deadline

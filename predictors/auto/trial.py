@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,11 +46,13 @@ class Trial:
     deviations: list[Floats] = field(default_factory=list)
     seconds: float = 0.0
 
-    def run(self, labelled: Labelled, splits: Sequence[Split]) -> None:
-        """One more repeat."""
+    def run(self, labelled: Labelled, splits: Sequence[Split], stop: Callable[[], bool] = lambda: False) -> bool:
+        """One more repeat; False, and nothing of it is kept, when it was to stop before the last fold."""
         started = time.perf_counter()
         predicted, deviations = np.empty(len(labelled.labels)), np.empty(len(labelled.labels))
         for train, test in splits:
+            if stop():
+                return False
             member = Member(self.recipe, labelled.schema, labelled.seed, TUNED_IN_TRIALS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
@@ -62,6 +64,7 @@ class Trial:
         self.predicted.append(predicted)
         self.deviations.append(deviations)
         self.seconds += time.perf_counter() - started
+        return True
 
     def tau(self, labels: Floats) -> float:
         """Kendall's tau, the mean over the repeats; -1 where the predictions are constant."""

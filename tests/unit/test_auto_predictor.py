@@ -12,6 +12,7 @@ from predictors.auto.auto_predictor import InvalidLabels
 from predictors.auto.member import MODELS, Recipe, length_groups
 from predictors.auto.trial import Labelled, Trial, close_to_best, simplest_of
 from predictors.encoders import ENCODERS
+from predictors.evaluation.folds import repeated_folds
 from predictors.novelty import NoveltyWarning
 from predictors.rank import kendall
 from predictors.reading import read, schema_of
@@ -105,6 +106,18 @@ def test_a_file_predicts_as_the_predictor_does(fitted, tmp_path):
     again = load(tmp_path / "a.predictor")
     for ours, theirs in zip(fitted.predict_interval(unseen), again.predict_interval(unseen), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_a_trial_that_the_time_limit_ends_is_not_kept():
+    frame, labels = table()
+    schema = schema_of(frame)
+    labelled = Labelled(schema, read(schema, frame), labels, np.ones(len(labels)), 0)
+    splits = repeated_folds(len(labels), 5, 1, seed=0)
+    trial = Trial(Recipe("bayesian ridge"))
+    assert not trial.run(labelled, splits, stop=lambda: True)
+    assert trial.predicted == []
+    assert trial.run(labelled, splits)
+    assert len(AutoPredictor(time_limit=0.0).fit(frame, labels).leaderboard_) == 1
 
 
 def test_networks_unlike_the_labelled_ones_are_warned_of():
