@@ -89,6 +89,10 @@ class TransformerSpace(GridSpace):
                 raise InvalidArchitecture(f"{self.name}: blocks[{i}] is {block}, expected {ours}")
         return values
 
+    def sites(self, arch: Architecture) -> tuple[str, ...]:
+        """``patches`` of each side, ``layer-0`` and on, ``norm``."""
+        return (f"patches-{arch.blocks[0].kernel}", *(f"layer-{i}" for i in range(len(arch.blocks) - 2)), "norm")
+
     def _check(self, values: Mapping[str, Value], places: Mapping[str, str]) -> None:
         for knob in self.knobs:
             if values[knob.name] not in knob.choices:

@@ -27,7 +27,7 @@ from search_spaces.layers import (
 )
 from search_spaces.operations import add_positions, channel_norm, compute
 
-NormMode = Literal["batch", "given"]
+NormMode = Literal["batch", "given", "update"]
 
 
 class MissingTensor(KeyError):
@@ -45,6 +45,7 @@ def execute(
     *,
     norm: NormMode = "given",
     eps: float = NORM_EPS,
+    momentum: float = 0.1,
 ) -> Tensor:
     """Run a network on given tensors.
 
@@ -53,8 +54,10 @@ def execute(
         tensors: by the names of a state dict: ``<layer>.weight``, ``.bias``, ``.running_mean``,
             ``.running_var``. A norm without weight and bias only normalises.
         x: (N, C, H, W) float.
-        norm: "given" normalises by the running statistics, as in evaluation; "batch" by those of x.
+        norm: "given" normalises by the running statistics, as in evaluation; "batch" by those of x; "update" also moves
+            the running ones in place, as in training.
         eps: added to the variance of a norm.
+        momentum: share of the batch in running statistics that are moved.
     Returns: (N, C, H, W), or (N, classes) after a linear layer.
     Raises: MissingTensor.
     """
@@ -66,7 +69,7 @@ def execute(
             if last_use[i] == at:
                 del values[i]
         if layer.op == NORM:
-            values[at] = _normalise(layer, tensors, inputs[0], norm, eps)
+            values[at] = _normalise(layer, tensors, inputs[0], norm, eps, momentum)
         else:
             values[at] = _run(layer, tensors, inputs)
     return values[len(layers) - 1]
@@ -93,12 +96,14 @@ def _run(layer: Layer, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> T
     return compute(layer, inputs)
 
 
-def _normalise(layer: Layer, tensors: Mapping[str, Tensor], x: Tensor, norm: NormMode, eps: float) -> Tensor:
+def _normalise(
+    layer: Layer, tensors: Mapping[str, Tensor], x: Tensor, norm: NormMode, eps: float, momentum: float
+) -> Tensor:
     weight, bias = tensors.get(f"{layer.name}.weight"), tensors.get(f"{layer.name}.bias")
     if norm == "batch":
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
     mean, var = _tensor(layer, tensors, "running_mean"), _tensor(layer, tensors, "running_var")
-    return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
+    return F.batch_norm(x, mean, var, weight, bias, training=norm == "update", momentum=momentum, eps=eps)
 
 
 def _tensor(layer: Layer, tensors: Mapping[str, Tensor], leaf: str) -> Tensor:

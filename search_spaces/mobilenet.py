@@ -117,6 +117,13 @@ class MobileNetSpace(GridSpace):
             )
         return values
 
+    def sites(self, arch: Architecture) -> tuple[str, ...]:
+        """``stem-0``, ``2-3`` for the third block of the second stage, ``head-0``."""
+        values = self.values_of(arch)
+        body = [f"{i}-{j}" for i in range(1, len(self.stages) + 1) for j in range(1, int(values[f"{i}.depth"]) + 1)]
+        stem = [f"stem-{i}" for i in range(len(self.stem))]
+        return (*stem, *body, *(f"head-{i}" for i in range(len(self.head))))
+
     def _body(self, arch: Architecture) -> tuple[Block, ...]:
         """The blocks between stem and head."""
         blocks, least = arch.blocks, len(self.stem) + len(self.head) + len(self.stages)

@@ -53,6 +53,13 @@ class GridSpace(ABC):
     def values_of(self, arch: Architecture) -> dict[str, Value]:
         """The knob values of an architecture; raises InvalidArchitecture when it lies outside the space."""
 
+    def sites(self, arch: Architecture) -> tuple[str, ...]:
+        """The place of every block in a supernet: blocks at one place share weights, in the slices that they need.
+
+        Here position and kind; a space whose blocks move with the depth of earlier stages overrides it.
+        """
+        return tuple(f"{i}-{block.kind}" for i, block in enumerate(arch.blocks))
+
     @property
     def cardinality(self) -> int:
         """Number of value combinations (distinct architectures can be fewer)."""

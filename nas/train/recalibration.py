@@ -1,0 +1,89 @@
+"""Running statistics of norms, estimated anew for one network on training images.
+
+A supernet's stored statistics mix those of all its networks, so every network that is taken from it needs its own.
+Source: Yu and Huang 2019, "Universally Slimmable Networks" (arXiv 1903.05134), post-statistics of batch normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.arch import Architecture
+from search_spaces.layers import NORM
+from search_spaces.sharing import STATISTICS
+from search_spaces.supernet import Supernet
+
+
+class NoCalibrationImages(ValueError):
+    """No images, or batches too small to say what a mean and a variance are."""
+
+
+def recalibrate_(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set every batch norm's running mean and variance to the mean over batches of training images, in place.
+
+    Args:
+        model: on the device of the images; its mode is kept.
+        batches: normalised images (N, C, H, W), N at least 2; no augmentation, as in use.
+    Raises: NoCalibrationImages.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta, training, seen = [norm.momentum for norm in norms], model.training, 0
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a mean over all batches
+        norm.train()
+    try:
+        with torch.no_grad():
+            for images in batches:
+                _check(images)
+                model(images)
+                seen += 1
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(training)
+    if not seen:
+        raise NoCalibrationImages("recalibration: no batch of images, expected at least one")
+
+
+def recalibrated(supernet: Supernet, arch: Architecture, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Running means and variances of one architecture with the supernet's weights; the supernet is not changed.
+
+    Args:
+        supernet: on the device of the images.
+        arch: a member of its space.
+        batches: normalised images (N, C, H, W), N at least 2.
+    Returns: by the names of the architecture's own state dict, for ``Supernet.activate`` and ``extract``.
+    Raises: NoCalibrationImages, InvalidArchitecture.
+    """
+    layers, _ = supernet.plan(arch)
+    totals: dict[str, Tensor] = {}
+    seen = 0
+    with torch.no_grad():
+        shared = supernet.tensors(arch)
+        for images in batches:
+            _check(images)
+            fresh = {
+                f"{layer.name}.{leaf}": torch.zeros(layer.channels, device=images.device)
+                for layer in layers
+                if layer.op == NORM
+                for leaf in STATISTICS
+            }
+            supernet.run(arch, images, {**shared, **fresh}, momentum=1.0)
+            for name, value in fresh.items():
+                totals[name] = totals[name] + value if name in totals else value
+            seen += 1
+    if not seen:
+        raise NoCalibrationImages("recalibration: no batch of images, expected at least one")
+    return {name: value / seen for name, value in totals.items()}
+
+
+def _check(images: Tensor) -> None:
+    if images.ndim != 4 or len(images) < 2:
+        raise NoCalibrationImages(
+            f"recalibration: images of shape {tuple(images.shape)}, expected (N, C, H, W), N >= 2"
+        )
