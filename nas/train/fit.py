@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 
 from nas.train.augment import choose_augment
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
+from nas.train.distill import Distillation
 from nas.train.ema import WeightAverage
 from nas.train.evaluate import Normaliser, evaluate, to_tensors
 from nas.train.images import Dataset
@@ -82,6 +83,7 @@ def fit(  # noqa: PLR0913 - the training's facts, all named
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    distillation: Distillation | None = None,
 ) -> FitReport:
     """Train ``model`` in place on the training split; its weights end as their moving average.
 
@@ -93,9 +95,10 @@ def fit(  # noqa: PLR0913 - the training's facts, all named
         device: where to compute; the model stays there.
         checkpoint: written after every epoch; if it exists, the training goes on from it.
         on_epoch: called after every epoch that is trained now, once its checkpoint is safe.
+        distillation: a teacher whose soft labels count beside the true ones.
     Raises: TrainingDiverged, InvalidCheckpoint.
     """
-    training = Training(model, dataset, recipe, seed=seed, device=device)
+    training = Training(model, dataset, recipe, seed=seed, device=device, distillation=distillation)
     if checkpoint is not None and checkpoint.exists():
         training.load(checkpoint)
     while training.epoch < recipe.epochs:
@@ -125,8 +128,10 @@ class Training:
         *,
         seed: int,
         device: torch.device | str = "cpu",
+        distillation: Distillation | None = None,
     ) -> None:
         self.device = torch.device(device)
+        self.distillation = distillation
         self.recipe, self.seed, self.dataset = recipe, seed, dataset
         self.curve: list[EpochReport] = []
         self._layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
@@ -189,7 +194,10 @@ class Training:
         images = self._normalise(self._augment(self._images[batch], generator))
         self.optimiser.zero_grad(set_to_none=True)
         with self._autocast():
-            loss: Tensor = self._loss(self.model(images.contiguous(memory_format=self._layout)), self._labels[batch])
+            logits = self.model(images.contiguous(memory_format=self._layout))
+            loss: Tensor = self._loss(logits, self._labels[batch])
+            if self.distillation is not None:
+                loss = self.distillation.loss(loss, logits, images)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.optimiser)
         self._scaler.update()
@@ -263,6 +271,7 @@ class Training:
             "dataset": [self.dataset.name, len(self.dataset.train), list(self.dataset.mean)],
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
+            "distillation": None if self.distillation is None else self.distillation.to_dict(),
         }
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from nas.train.checkpoint import InvalidCheckpoint, load_checkpoint, save_checkpoint
 from nas.train.data import Dataset, Split, load_dataset
+from nas.train.distill import Distillation, InvalidDistillation
 from nas.train.entrant import build_network
 from nas.train.evaluate import Evaluation, Normaliser, evaluate, evaluate_test, to_tensors
 from nas.train.fit import Training, TrainingDiverged, fit
@@ -349,3 +350,20 @@ def test_a_transformers_training_resumes_bit_for_bit(tmp_path):
     again = transformer_of(data, seed=9)
     fit(again, data, RECIPE, seed=1, checkpoint=path)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_distillation_pulls_towards_the_teacher_and_belongs_to_the_checkpoint(tmp_path):
+    data = shapes()
+    wanted = torch.tensor([4.0, 0.0, 0.0])
+    teacher = Distillation(lambda images: wanted.expand(len(images), -1), weight=1.0, name="always the first class")
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    plain, taught = network(data), network(data)
+    fit(plain, data, recipe, seed=0)
+    fit(taught, data, recipe, seed=0, distillation=teacher, checkpoint=tmp_path / "c.pt")
+    images = torch.from_numpy(data.validation.images[:32]).float() / 255
+    with torch.no_grad():
+        assert taught(images).softmax(1)[:, 0].mean() > plain(images).softmax(1)[:, 0].mean() + 0.05
+    with pytest.raises(InvalidCheckpoint, match="distillation"):
+        fit(network(data), data, recipe, seed=0, checkpoint=tmp_path / "c.pt")
+    with pytest.raises(InvalidDistillation, match="expected 0 to 1"):
+        Distillation(lambda images: images, weight=2.0)

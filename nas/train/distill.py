@@ -1,0 +1,69 @@
+"""Knowledge distillation: a network learns from the soft labels of a teacher beside the true ones.
+
+Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class InvalidDistillation(ValueError):
+    """A setting of the distillation is out of its range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """A teacher and how much it counts.
+
+    Attributes:
+        teacher: (N, C, H, W) normalised images -> logits (N, classes); called without gradients, on the device of the
+            training.
+        weight: of the soft labels, 0..1; the true labels have the rest.
+        temperature: of both softmaxes; the soft loss is multiplied by its square, as published.
+        name: identifies the teacher in checkpoints, for example its digest.
+    """
+
+    teacher: Callable[[Tensor], Tensor]
+    weight: float = 0.5
+    temperature: float = 1.0
+    name: str = "teacher"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1 or not self.temperature > 0:
+            raise InvalidDistillation(
+                f"distillation: weight={self.weight}, temperature={self.temperature}, expected 0 to 1 and above 0"
+            )
+
+    def loss(self, hard: Tensor, logits: Tensor, images: Tensor) -> Tensor:
+        """The weighted sum of the loss on true labels and that on the teacher's, a scalar.
+
+        Args:
+            hard: loss on the true labels.
+            logits: (N, classes) of the student.
+            images: (N, C, H, W) that they are of.
+        """
+        with torch.no_grad():
+            wanted = self.teacher(images)
+        return (1 - self.weight) * hard + self.weight * soft_loss(logits, wanted, self.temperature)
+
+    def to_dict(self) -> dict[str, object]:
+        """What a checkpoint of the training must fit."""
+        return {"teacher": self.name, "weight": self.weight, "temperature": self.temperature}
+
+
+def soft_loss(logits: Tensor, wanted: Tensor, temperature: float = 1.0) -> Tensor:
+    """Cross-entropy with a teacher's softened outputs, times the temperature squared; its gradient is that of KL.
+
+    Args:
+        logits: (N, classes) of the student.
+        wanted: (N, classes) logits of the teacher.
+        temperature: of both softmaxes.
+    """
+    soft = F.softmax(wanted.float() / temperature, dim=1)
+    return temperature**2 * F.cross_entropy(logits.float() / temperature, soft)
