@@ -13,14 +13,15 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
     model_validator,
 )
 
+from nas.binas_settings import BinasSettings, SupernetSettings
 from nas.records import Constraint, check_objectives
+from nas.strict import Positive, Strict
 from nas.train.recipe import Recipe
 from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
 
@@ -28,18 +29,13 @@ Milliseconds = Annotated[float, BeforeValidator(parse_latency_ms), PlainSerializ
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Count = Annotated[float, BeforeValidator(parse_count)]
 Bytes = Annotated[float, BeforeValidator(parse_bytes)]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class InvalidConfig(ValueError):
     """A setting is unknown, missing or out of range; the message names it."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class Limits(_Strict):
+class Limits(Strict):
     """Upper limits on the network; any combination."""
 
     latency: Milliseconds | None = None
@@ -54,14 +50,15 @@ class Limits(_Strict):
         return tuple(Constraint(names.get(field, field), float(value)) for field, value in self if value is not None)
 
 
-class SearchSettings(_Strict):
+class SearchSettings(Strict):
     """How candidates are proposed and scored.
 
     Attributes:
         niches: "depth" keeps the best of every depth, for scores that grow with depth by definition; the default for
             all scores but the predictor.
-        score: name of a score, ``package.module:function``, ``ensemble``, or ``predictor``: the accuracy that a
-            predictor expects, learnt from networks that the run trains first.
+        score: name of a score, ``package.module:function``, ``ensemble``, ``predictor``: the accuracy that a
+            predictor expects, learnt from networks that the run trains first; or ``binas``: the run trains a supernet,
+            measures in it what every choice adds, and solves for the best networks exactly.
         ensemble: file of a rank ensemble (a trust report, or its folder), for ``score: ensemble``.
         objectives: of nsga2 and optuna-nsga2; None takes the score against the latency, or MACs without such a budget.
     """
@@ -79,7 +76,7 @@ class SearchSettings(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _niches_suit(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("score") == "predictor":
+        if isinstance(data, Mapping) and data.get("score") in ("predictor", "binas"):
             return {"niches": "none", **data}
         return data
 
@@ -93,7 +90,7 @@ class SearchSettings(_Strict):
         return self
 
 
-class PredictorSettings(_Strict):
+class PredictorSettings(Strict):
     """The networks that are trained for ``search.score: predictor``, and how they are chosen.
 
     Attributes:
@@ -130,21 +127,21 @@ class PredictorSettings(_Strict):
         return self
 
 
-class LatencySettings(_Strict):
+class LatencySettings(Strict):
     """How the device's latency table is made when none is cached, and how sure a prediction must be."""
 
     profile: Seconds = 60.0
     confidence: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
 
 
-class FurtherDevice(_Strict):
+class FurtherDevice(Strict):
     """A further device that the network has to suit, with its own limit."""
 
     device: str
     latency: Milliseconds
 
 
-class FinalistSettings(_Strict):
+class FinalistSettings(Strict):
     """How many of the best are measured and trained."""
 
     measured: Positive = 12
@@ -152,13 +149,13 @@ class FinalistSettings(_Strict):
     epochs: Positive = 6
 
 
-class GuardSettings(_Strict):
+class GuardSettings(Strict):
     """The baselines of equal latency that are trained beside the winner; 0 seeds turns them off."""
 
     seeds: Annotated[int, Field(ge=0)] = 2
 
 
-class EngineSettings(_Strict):
+class EngineSettings(Strict):
     """Where the work runs."""
 
     kind: Literal["auto", "serial", "ray"] = "auto"
@@ -172,7 +169,7 @@ def _known_recipe(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: recipe[name] for name in settings}
 
 
-class Config(_Strict):
+class Config(Strict):
     """Everything that a run depends on."""
 
     version: Literal[1] = 1
@@ -183,9 +180,11 @@ class Config(_Strict):
     also: tuple[FurtherDevice, ...] = ()
     search: SearchSettings = SearchSettings()
     predictor: PredictorSettings = PredictorSettings()
+    supernet: SupernetSettings = SupernetSettings()
+    binas: BinasSettings = BinasSettings()
     latency: LatencySettings = LatencySettings()
     finalists: FinalistSettings = FinalistSettings()
-    recipe: Annotated[dict[str, Any], AfterValidator(_known_recipe)] = {}
+    recipe: Annotated[dict[str, Any], AfterValidator(_known_recipe)] = Field(default_factory=dict)
     guard: GuardSettings = GuardSettings()
     engine: EngineSettings = EngineSettings()
     train: bool = True
@@ -206,6 +205,14 @@ class Config(_Strict):
     def _predictor_is_wanted(self) -> Self:
         if self.search.score != "predictor" and self.predictor != PredictorSettings():
             raise ValueError(f"predictor: has settings, but search.score={self.search.score!r}; give score: predictor")
+        return self
+
+    @model_validator(mode="after")
+    def _supernet_is_wanted(self) -> Self:
+        settings = {"supernet": self.supernet != SupernetSettings(), "binas": self.binas != BinasSettings()}
+        if self.search.score != "binas" and any(settings.values()):
+            name = next(name for name, given in settings.items() if given)
+            raise ValueError(f"{name}: has settings, but search.score={self.search.score!r}; give score: binas")
         return self
 
     @model_validator(mode="after")

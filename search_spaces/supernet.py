@@ -194,9 +194,17 @@ class Supernet(nn.Module):
         mode = norms or ("update" if self.training else "given")
         return execute(self.plan(chosen)[0], tensors, x, norm=mode)
 
-    def run(self, arch: Architecture, x: Tensor, tensors: Mapping[str, Tensor], *, momentum: float = 0.1) -> Tensor:
-        """Run an architecture on tensors by its own names, moving the running statistics among them in place."""
-        return execute(self.plan(arch)[0], tensors, x, norm="update", momentum=momentum)
+    def run(
+        self,
+        arch: Architecture,
+        x: Tensor,
+        tensors: Mapping[str, Tensor],
+        *,
+        norms: Norms = "update",
+        momentum: float = 0.1,
+    ) -> Tensor:
+        """Run an architecture on tensors by its own names; "update" moves the statistics among them in place."""
+        return execute(self.plan(arch)[0], tensors, x, norm=norms, momentum=momentum)
 
     def activate(self, arch: Architecture, statistics: Mapping[str, Tensor] | None = None) -> None:
         """Make ``forward(x)`` run this architecture.

@@ -14,6 +14,7 @@ from nas.job.task import Task
 from nas.job.verification import exported_model, verify
 from nas.narrator import Silent
 from nas.store import RunStore
+from nas.train.distill import Distillation
 from nas.train.entrant import build_network, entrant_seed
 from nas.train.evaluate import Evaluation, evaluate_test
 from nas.train.finalists import threads
@@ -32,11 +33,32 @@ class Trained:
     test: Evaluation
 
 
-def train_winner(task: Task, winner: Finalist, store: RunStore, folder: Path, narrator: Silent) -> Trained:
-    """Train the winner with the full recipe; goes on from its checkpoint. The test images are read here, once."""
-    recipe = Recipe.from_dict(task.config.recipe)
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """From where and how the winner is trained.
+
+    Attributes:
+        network: with its first weights.
+        recipe: of the training.
+        distillation: a teacher, if there is one.
+    """
+
+    network: Network
+    recipe: Recipe
+    distillation: Distillation | None = None
+
+
+def fresh_start(task: Task, winner: Finalist) -> Start:
+    """Random weights and the full recipe."""
     seed = entrant_seed(task.config.seed, winner.id)
-    network = build_network(winner.arch, task.dataset, seed=seed)
+    return Start(build_network(winner.arch, task.dataset, seed=seed), Recipe.from_dict(task.config.recipe))
+
+
+def train_winner(
+    task: Task, winner: Finalist, start: Start, store: RunStore, folder: Path, narrator: Silent
+) -> Trained:
+    """Train the winner; goes on from its checkpoint. The test images are read here, once."""
+    network, recipe = start.network, start.recipe
 
     recorded = {event["epoch"] for event in store.events("epoch")}
 
@@ -55,8 +77,9 @@ def train_winner(task: Task, winner: Finalist, store: RunStore, folder: Path, na
 
     with threads(task.config.train_threads):
         report = fit(
-            network, task.dataset, recipe, seed=seed, device=task.config.train_device,
-            checkpoint=folder / "winner.pt", on_epoch=on_epoch,
+            network, task.dataset, recipe, seed=entrant_seed(task.config.seed, winner.id),
+            device=task.config.train_device, checkpoint=folder / "winner.pt", on_epoch=on_epoch,
+            distillation=start.distillation,
         )  # fmt: skip
     narrator.done()
     for epoch in report.curve:

@@ -77,28 +77,38 @@ def measure_finalists(task: Task, store: RunStore, narrator: Silent) -> list[Fin
         batch = upcoming[: task.config.finalists.measured]
         if not batch:
             break
-        waiting: dict[int, dict[str, Any]] = {}
-        for finalist, measurement in _measure(task, batch, task.device, narrator):
-            event = {
-                "id": finalist.id,
-                "predicted_ms": finalist.predicted_ms,
-                "within": judge(measurement, budget) == "kept",
-                "measurement": measurement.to_dict(),
-            }
-            measured[finalist.id] = event
-            if task.further and event["within"]:
-                waiting[finalist.id] = event
-            else:
-                store.record("measured", event)
-        _on_further(task, [finalist for finalist in batch if finalist.id in waiting], waiting, narrator)
-        for event in waiting.values():
-            store.record("measured", event)
+        measured |= measure_candidates(task, batch, store, narrator)
     _tell_error(measured, narrator)
     within = [f for f in ranked if f.id in measured and measured[f.id]["within"]]
     narrator.say(f"finalists: {len(within)} of {len(measured)} measured networks keep {budget:g} ms")
     if not within:
         raise NothingFeasible(_explain([event["measurement"] for event in measured.values()], budget))
     return within[: task.config.finalists.trained]
+
+
+def measure_candidates(
+    task: Task, candidates: Sequence[Finalist], store: RunStore, narrator: Silent
+) -> dict[int, dict[str, Any]]:
+    """Measure candidates on the device and the further ones that are here, and record that; events by id."""
+    budget, measured = task.latency_budget_ms, dict[int, dict[str, Any]]()
+    assert budget is not None
+    waiting: dict[int, dict[str, Any]] = {}
+    for finalist, measurement in _measure(task, candidates, task.device, narrator):
+        event = {
+            "id": finalist.id,
+            "predicted_ms": finalist.predicted_ms,
+            "within": judge(measurement, budget) == "kept",
+            "measurement": measurement.to_dict(),
+        }
+        measured[finalist.id] = event
+        if task.further and event["within"]:
+            waiting[finalist.id] = event
+        else:
+            store.record("measured", event)
+    _on_further(task, [finalist for finalist in candidates if finalist.id in waiting], waiting, narrator)
+    for event in waiting.values():
+        store.record("measured", event)
+    return measured
 
 
 def _on_further(task: Task, finalists: Sequence[Finalist], events: dict[int, dict[str, Any]], narrator: Silent) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from hardware.lookup import ConditionsChanged, LatencyTable
 from nas.config import Config
 from nas.gates import Gates
-from nas.job.delivery_stage import deliver, train_winner
+from nas.job.delivery_stage import Start, deliver, fresh_start, train_winner
 from nas.job.finalists_stage import Finalist, choose_finalists, race
 from nas.job.guard_stage import guard
 from nas.job.labels_stage import train_labels
@@ -108,7 +108,7 @@ def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator
         if task.config.train:
             winner = race(task, finalists, store, work / "finalists", narrator)
             if not store.events("verified"):
-                trained = train_winner(task, winner, store, work, narrator)
+                trained = train_winner(task, winner, _start(task, winner, work), store, work, narrator)
                 deliver(task, winner, trained, directory / WINNER, store, narrator)
             guard(task, winner, gates, store, work / "guard", narrator)
         else:
@@ -118,6 +118,11 @@ def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator
     with Run.open(directory) as run:
         narrator.say(f"report: {write_report(run, directory / REPORT)}")
     return _summary(directory, store, winner)
+
+
+def _start(task: Task, winner: Finalist, work: Path) -> Start:
+    """Random weights; those of the run's supernet, where there is one."""
+    return fresh_start(task, winner)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from search_spaces.build import Positions
 from search_spaces.layers import ATTENTION
 
 ADAMW_SHARE = 0.01  # of the learning rate that SGD takes
-_BETA2 = 0.999
+BETA2 = 0.999
 _FEATURES = 128  # a linear layer that reads more takes smaller steps
 
 
@@ -34,12 +34,12 @@ def adamw(model: nn.Module, *, learning_rate: float, momentum: float, weight_dec
     momentum, beta2 0.999. Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2.
     """
     groups = _groups(model, weight_decay / ADAMW_SHARE)
-    return torch.optim.AdamW(groups, lr=ADAMW_SHARE * learning_rate, betas=(momentum, _BETA2))
+    return torch.optim.AdamW(groups, lr=ADAMW_SHARE * learning_rate, betas=(momentum, BETA2))
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Parameters by their decay and their share of the learning rate, its key ``scale``."""
-    scales = {p: _step_scale(m) for m in model.modules() if isinstance(m, nn.Linear) for p in m.parameters()}
+    scales = {p: step_scale(m.in_features) for m in model.modules() if isinstance(m, nn.Linear) for p in m.parameters()}
     tables = {module.weight for module in model.modules() if isinstance(module, Positions)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -48,10 +48,10 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     return [{"params": params, "weight_decay": decay, "scale": scale} for (decay, scale), params in groups.items()]
 
 
-def _step_scale(layer: nn.Linear) -> float:
+def step_scale(in_features: int) -> float:
     """Share of the learning rate for a linear layer: 1 up to 128 inputs, then falling with their number.
 
     The features are all positive, so a step moves the logits in proportion to their number; with 2,048 of them the
     learning rate of the rest is far too high. Source: Yang et al. 2022, arXiv 2203.03466, table 3 (output weights).
     """
-    return min(1.0, _FEATURES / layer.in_features)
+    return min(1.0, _FEATURES / in_features)

@@ -1,0 +1,1 @@
+"""Training of weight-sharing supernets: recipes, samplers, the loop, files, and data-parallel workers."""
