@@ -40,6 +40,7 @@ def hidden_channels(layers: Sequence[Layer]) -> list[HiddenChannels]:
     closed = {roots[-1]}
     for at, layer in enumerate(layers):
         known = [roots[i] for i in layer.inputs if i >= 0]
+        closed.update(roots[i] for i in layer.inputs if i >= 0 and layers[i].block != layer.block)
         if _mixes(layer):
             for root in known:
                 readers.setdefault(root, []).append(at)

@@ -34,6 +34,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "best": ("nas.cli.runs", "The best candidate of a run within further limits."),
     "llr": ("nas.cli.llr", "Choose a network from single changes to a trained master, under a latency budget."),
     "train": ("nas.cli.train", "Train one architecture on a dataset."),
+    "supernet": ("nas.cli.supernet", "Train all networks of a space in one set of weights, judge them, take them out."),
     "detect": ("nas.cli.detect", "Train, evaluate and export a small detector on any backbone."),
     "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
     "verify": ("nas.cli.export", "Measure an exported network against a latency budget."),

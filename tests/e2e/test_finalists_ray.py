@@ -73,6 +73,7 @@ Training.train_epoch = noted
 """
 
 
+@pytest.mark.slow
 def test_no_more_train_side_by_side_than_asked_for(tmp_path, monkeypatch):
     log = tmp_path / "epochs"
     (tmp_path / "sitecustomize.py").write_text(SLOWLY.format(log=str(log)))

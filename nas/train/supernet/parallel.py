@@ -1,7 +1,7 @@
 """Training of one supernet by several processes: each takes a share of every batch, gradients are averaged.
 
-The processes are Ray actors joined by torch.distributed (gloo, on CUDA nccl). All have the same weights at all times, for
-they begin with the same ones and apply the same averaged gradients. Norms see the share of their own process; the
+The processes are Ray actors joined by torch.distributed (gloo, on CUDA nccl). All have the same weights: they
+begin with the same ones and apply the same averaged gradients. Norms see the share of their own process; the
 stored statistics of the first process are given to all after every epoch. So with batch norms the result depends on the
 number of workers, as it does on the batch size; networks without (vision transformers) are trained as by one process up
 to rounding. The checkpoint is that of a training by one process: it can go on with another number of workers.

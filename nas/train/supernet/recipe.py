@@ -55,7 +55,7 @@ class SupernetRecipe:
         resolutions: sides of images to train at, () for that of the data.
     """
 
-    epochs: int = 40
+    epochs: int = 16
     batch_size: int = 64
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -68,7 +68,7 @@ class SupernetRecipe:
     sampler: str = "sandwich"
     subnets: int = 4
     distillation: str = "in-place"
-    teacher_epochs: int = 10
+    teacher_epochs: int = 4
     progressive: str = "none"
     progressive_share: float = 0.5
     prior: str = "none"

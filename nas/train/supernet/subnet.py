@@ -1,0 +1,107 @@
+"""One network of a supernet: statistics of its own, how good it is, and the network itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas.train.data import load_dataset
+from nas.train.evaluate import BATCH, Evaluation, Normaliser, to_tensors
+from nas.train.images import Dataset, Split
+from nas.train.recalibration import recalibrated
+from nas.train.supernet.file import InvalidSupernet, SupernetFacts
+from search_spaces.arch import Architecture
+from search_spaces.build import Network
+from search_spaces.supernet import Supernet
+
+CALIBRATION = 1024  # training images that the statistics are taken from
+TOLERANCE = 1e-5  # between the outputs of the supernet and of what is extracted
+
+
+class ExtractionFailed(RuntimeError):
+    """The extracted network does not compute what the supernet computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetResult:
+    """What one network does on n images with statistics of its own.
+
+    Attributes:
+        evaluation: top-1 and loss.
+        loss_standard_error: of the mean loss over images, nats.
+    """
+
+    evaluation: Evaluation
+    loss_standard_error: float
+
+
+def dataset_of(facts: SupernetFacts, data: str | None = None) -> Dataset:
+    """The images that a supernet was trained on, or others of the same shape and classes.
+
+    Raises: InvalidSupernet: other ones; InvalidDataset.
+    """
+    dataset = load_dataset(data or facts.data)
+    found, expected = (dataset.input_shape[0], dataset.num_classes), (facts.input_shape[0], facts.num_classes)
+    if found != expected:
+        raise InvalidSupernet(
+            f"dataset {data or facts.data}: {found[0]} channel(s) and {found[1]} classes, the supernet was trained for "
+            f"{expected[0]} and {expected[1]}"
+        )
+    return dataset
+
+
+def calibration_batches(dataset: Dataset, device: torch.device | str, *, seed: int = 0) -> tuple[Tensor, ...]:
+    """Normalised training images without augmentation, the same ones for the same seed."""
+    chosen = np.random.default_rng((seed, 0xCA1)).permutation(len(dataset.train))[:CALIBRATION]
+    part = Split(dataset.train.images[chosen], dataset.train.labels[chosen])
+    images = Normaliser(dataset, device)(to_tensors(part, device)[0])
+    parts: tuple[Tensor, ...] = torch.split(images, BATCH)
+    return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
+
+
+def evaluate_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) -> SubnetResult:
+    """Recalibrate and evaluate on the validation images; the supernet is not changed.
+
+    Raises: InvalidArchitecture: no member of the space.
+    """
+    device = supernet.device
+    statistics = recalibrated(supernet, arch, calibration_batches(dataset, device))
+    images, labels = to_tensors(dataset.validation, device)
+    normalise = Normaliser(dataset, device)
+    losses, right = [], 0
+    with torch.inference_mode():
+        tensors = {**supernet.tensors(arch), **statistics}
+        for batch, wanted in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
+            logits = supernet.run(arch, normalise(batch), tensors, norms="given").float()
+            losses.append(F.cross_entropy(logits, wanted, reduction="none").double())
+            right += int((logits.argmax(1) == wanted).sum())
+    every = torch.cat(losses)
+    n = len(every)
+    error = float(every.std()) / math.sqrt(n) if n > 1 else math.nan
+    return SubnetResult(Evaluation(right / n, float(every.mean()), n), error)
+
+
+def extract_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) -> tuple[Network, float]:
+    """The network with its own weights and statistics, and how far its outputs are from the supernet's at most.
+
+    The difference is relative to the largest output, or absolute where that is below 1.
+
+    Raises: ExtractionFailed: they differ by more than 1e-5; NoSupernet; InvalidArchitecture.
+    """
+    batches = calibration_batches(dataset, supernet.device)
+    statistics = recalibrated(supernet, arch, batches)
+    network = supernet.extract(arch, statistics)
+    with torch.inference_mode():
+        x = batches[0][:64]
+        wanted = supernet.run(arch, x, {**supernet.tensors(arch), **statistics}, norms="given")
+        error = float((network(x) - wanted).abs().max() / wanted.abs().max().clamp_min(1.0))
+    if not error <= TOLERANCE:
+        raise ExtractionFailed(
+            f"extraction: outputs differ by {error:.2g}, expected at most {TOLERANCE:g}; please report this space"
+        )
+    return network, error
