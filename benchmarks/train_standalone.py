@@ -32,6 +32,20 @@ def random_networks(space: str, count: int) -> list[Architecture]:
     return [load_space(space).sample(rng) for _ in range(count)]
 
 
+def spread_networks(space: str, count: int) -> list[Architecture]:
+    """Members from narrow to wide: each has a level, and every knob a choice near it."""
+    members, rng = load_space(space), np.random.default_rng(20261126)
+    found = []
+    for level in (np.arange(count) + 0.5) / count:
+        places = np.clip(rng.normal(level, 0.3, len(members.knobs)), 0, 1)
+        chosen = {
+            knob.name: knob.choices[round(float(at) * (len(knob.choices) - 1))]
+            for knob, at in zip(members.knobs, places, strict=True)
+        }
+        found.append(members.decode(chosen))
+    return found
+
+
 def main() -> None:
     """Train what the file does not hold yet, all networks with the first seed before any with the second."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -39,13 +53,15 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--spread", action="store_true", help="networks from narrow to wide, in place of uniform ones")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     done = set()
     if asked.out.exists():
         rows = map(json.loads, asked.out.read_text().splitlines())
         done = {(row["digest"], row["seed"]) for row in rows}
-    dataset, networks = load(), random_networks(asked.space, asked.count)
+    dataset = load()
+    networks = (spread_networks if asked.spread else random_networks)(asked.space, asked.count)
     for seed in asked.seeds:
         for i, arch in enumerate(networks):
             if (arch.digest, seed) in done:

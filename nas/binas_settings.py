@@ -33,7 +33,7 @@ class SupernetSettings(Strict):
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Self:
-        if self.path is not None and self != SupernetSettings(path=self.path):
+        if self.path is not None and self.model_copy(update={"path": None}) != SupernetSettings():
             raise ValueError(f"path={self.path!r} together with settings of a training; expected one or the other")
         return self
 

@@ -254,6 +254,7 @@ CLOSED_FORM = tuple(
 )  # of float networks; no torch, below 1 ms
 ENSEMBLE = "ensemble"
 PREDICTOR = "predictor"
+BINAS = "binas"  # no function of a design alone: the whole search is another one, see nas.job.binas_stage
 
 
 def candidate_seed(seed: int, index: int) -> int:

@@ -1,4 +1,6 @@
-"""The bilinear program in its exact linear form, solved to proven optimality by HiGHS.
+"""The bilinear program in its exact linear form, solved to proven optimality.
+
+One budget is solved by ``nas.exact.one_budget`` where that gives a proof, everything else by HiGHS.
 
 Variables: beta, one-hot depths of each stage; y, one-hot configurations of existing blocks. For every stage the betas
 sum to 1; for every block the ys sum to the betas of the depths that have it (at most 1, by that). Budgets are rows.
@@ -18,10 +20,12 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix, vstack
 
 from nas.exact.infeasible import explain_infeasible
+from nas.exact.one_budget import solve_one_budget
 from nas.exact.program import BilinearProgram, NothingFeasible, Solution
 from predictors.models.bilinear_structure import Floats
 
 Network = tuple[Sequence[int], Sequence[int]]  # (stages,) depths and (blocks,) configurations
+RELATIVE_GAP = 1e-6  # at which HiGHS stops; it counts as proven, and the bound tells it
 ROUNDING = 1e-9  # of an objective, relative
 WITHIN_TOLERANCE = 200  # networks that break a budget by less than the solver sees
 
@@ -43,8 +47,8 @@ def solve(
     Args:
         program: effects, costs and budgets.
         count: how many.
-        distance: choices in which each differs from every one before it and from those avoided: depths of stages,
-            configurations of blocks that the earlier one has.
+        distance: choices in which each differs from every one before it: depths of stages, configurations of blocks
+            that the earlier one has.
         avoid: networks that must not come.
         seconds: for each; a solution that is not proven by then says so and has its bound.
     Returns: fewer where there are no more.
@@ -81,7 +85,7 @@ def solve_checked(  # noqa: PLR0913 - what is wanted, all named
     """
     model = _Model(program)
     for depths, configs in avoid:
-        model.cut(depths, configs, distance)
+        model.cut(depths, configs, 1)
     found: list[Solution] = []
     failed = 0
     while len(found) < count and failed < tries:
@@ -162,6 +166,8 @@ class _Model:
     def solve(self, seconds: float) -> Solution | None:
         """The best network that is left, None when there is none."""
         started = time.perf_counter()
+        if not self._cuts and (direct := solve_one_budget(self.program, seconds=seconds)) is not None:
+            return direct
         for _ in range(WITHIN_TOLERANCE):
             result = self._run(self.room, seconds)
             if result.x is None:
@@ -191,7 +197,7 @@ class _Model:
             integrality=np.ones(self.size),
             bounds=Bounds(0, 1),
             constraints=constraints,
-            options={"time_limit": seconds, "mip_rel_gap": 0.0},
+            options={"time_limit": seconds, "mip_rel_gap": RELATIVE_GAP},
         )
 
     def _solution(self, result: Any, seconds: float) -> Solution:
@@ -200,9 +206,10 @@ class _Model:
         spread = max(float(np.abs(self.objective).max()), 1e-300)
         dual = getattr(result, "mip_dual_bound", None)
         bound = self.program.base - spread * float(dual) if dual is not None else value
-        slack = ROUNDING * max(1.0, abs(value), spread)
         proven = result.status == 0
-        bound = max(bound, value) if not proven else max(value, min(bound, value + slack))
+        if bound - value <= ROUNDING * max(1.0, abs(value), spread):
+            bound = value  # what is left is rounding
+        bound = max(bound, value)
         return Solution(depths, configs, value, bound, self.program.costs(depths, configs), proven, seconds)
 
     def _network(self, x: Floats) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -11,15 +11,18 @@ from typing import Any
 from hardware.lookup import ConditionsChanged, LatencyTable
 from nas.config import Config
 from nas.gates import Gates
-from nas.job.delivery_stage import Start, deliver, fresh_start, train_winner
+from nas.job.binas_stage import run_binas
+from nas.job.delivery_stage import deliver, fresh_start, train_winner
 from nas.job.finalists_stage import Finalist, choose_finalists, race
+from nas.job.fine_tuning import chosen_by_supernet, inherited_start
 from nas.job.guard_stage import guard
 from nas.job.labels_stage import train_labels
 from nas.job.search_stage import check_reachable, run_search
+from nas.job.supernet_stage import ready_supernet
 from nas.job.tables import latency_tables
 from nas.job.task import Task
 from nas.narrator import Silent
-from nas.objective import PREDICTOR
+from nas.objective import BINAS, PREDICTOR
 from nas.run import REPORT, WINNER, Run, run_file
 from nas.store import FILE_NAME, RunStore, check_absent
 
@@ -102,13 +105,20 @@ def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator
     if task.config.search.score == PREDICTOR:
         with _shared_ray(task):
             train_labels(task, gates, store, work / "labels", narrator)
-    run_search(task, gates, store, narrator)
+    supernet: Path | None = None
+    if task.config.search.score == BINAS:
+        with _shared_ray(task):
+            supernet = ready_supernet(task, store, directory, narrator)
+            run_binas(task, gates, store, supernet, work, narrator)
+    else:
+        run_search(task, gates, store, narrator)
     with _shared_ray(task):
         finalists = choose_finalists(task, store, narrator)
         if task.config.train:
-            winner = race(task, finalists, store, work / "finalists", narrator)
+            winner = _winner(task, finalists, store, work, narrator)
             if not store.events("verified"):
-                trained = train_winner(task, winner, _start(task, winner, work), store, work, narrator)
+                start = fresh_start(task, winner) if supernet is None else inherited_start(task, winner, supernet)
+                trained = train_winner(task, winner, start, store, work, narrator)
                 deliver(task, winner, trained, directory / WINNER, store, narrator)
             guard(task, winner, gates, store, work / "guard", narrator)
         else:
@@ -120,9 +130,11 @@ def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator
     return _summary(directory, store, winner)
 
 
-def _start(task: Task, winner: Finalist, work: Path) -> Start:
-    """Random weights; those of the run's supernet, where there is one."""
-    return fresh_start(task, winner)
+def _winner(task: Task, finalists: list[Finalist], store: RunStore, work: Path, narrator: Silent) -> Finalist:
+    """The finalist that wins a race of short trainings; with a supernet the one that it ranks first."""
+    if task.config.search.score == BINAS:
+        return chosen_by_supernet(finalists, store)
+    return race(task, finalists, store, work / "finalists", narrator)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hardware.lookup import LatencyTable
 from hardware.runtimes.contract import check_installed
 from nas.config import Config
 from nas.gates import Gates
-from nas.objective import CLOSED_FORM, PREDICTOR, Objective
+from nas.objective import BINAS, CLOSED_FORM, PREDICTOR, Objective
 from nas.protocols import SearchSpace
 from nas.records import Constraint
 from nas.train.data import Dataset, load_dataset
@@ -117,12 +118,24 @@ class Task:
             check_installed(target.device.runtime)
         self.space  # noqa: B018 - each property checks its name
         self.dataset  # noqa: B018
-        if self.config.search.score != PREDICTOR:  # of which there is none before the labels
+        if self.config.search.score == BINAS:
+            self._check_supernet()
+        elif self.config.search.score != PREDICTOR:  # of which there is none before the labels
             self.objective.scorer()
-        if self.config.train or self.config.search.score == PREDICTOR:
+        if self.config.train or self.config.search.score in (BINAS, PREDICTOR):
             check_torch_device(self.config.train_device)
         if self.space_name in SPACES:
             self._check_a_member()
+
+    def _check_supernet(self) -> None:
+        """Raise NoStages for a space without choices of its own, TaskFailed for a supernet that is another's."""
+        from nas.one_shot.structure import structure_of
+
+        structure_of(self.space)
+        if self.config.supernet.path is not None:
+            from nas.job.supernet_stage import check_fits
+
+            check_fits(self, Path(self.config.supernet.path))
 
     def _check_a_member(self) -> None:
         """Raise TaskFailed where images are too small for the space, or a closed form does not apply to it."""

@@ -86,7 +86,7 @@ class Designer:
         Args:
             estimator: effects of choices on the label.
             count: networks wanted.
-            distance: choices in which each differs from those before it, and from those avoided.
+            distance: choices in which each differs from those before it.
             kappa: standard errors that effects are lowered by.
             avoid: networks that are known already.
         Returns: fewer where the space has no more.

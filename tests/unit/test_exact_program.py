@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nas.exact.bilinear_program import relaxed_prices, solve, solve_checked, with_budgets
+from nas.exact.one_budget import solve_one_budget
 from nas.exact.program import BilinearProgram, InvalidProgram, NothingFeasible, Resource
 from predictors.models.bilinear_structure import Stage, Structure
 
@@ -139,3 +140,15 @@ def test_programs_that_do_not_fit_are_refused() -> None:
         BilinearProgram(STRUCTURE, 0.0, problem.depths[1:], problem.configs)
     with pytest.raises(InvalidProgram, match="finite"):
         BilinearProgram(STRUCTURE, 0.0, problem.depths * np.nan, problem.configs)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_one_budget_by_merging_lists_is_the_same_optimum(seed: int) -> None:
+    for share in (0.05, 0.3, 0.8):
+        problem = program(seed, 1, share)
+        solution = solve_one_budget(problem)
+        assert solution is not None
+        assert solution.proven
+        assert solution.value == pytest.approx(by_brute_force(problem)[0][0], abs=1e-9)
+        assert problem.keeps(solution.depths, solution.configs)
+    assert solve_one_budget(program(seed, 2)) is None

@@ -156,6 +156,11 @@ def load_facts(folder: Path) -> SupernetFacts:
     return _read(Path(folder))[1]
 
 
+def weights_digest(folder: Path) -> str:
+    """20 hexadecimal digits of the SHA-256 of the weights, as the facts state it; raises InvalidSupernet."""
+    return str(_read(Path(folder))[0].get("weights_sha256"))[:20]
+
+
 def holds_supernet(folder: Path) -> bool:
     """Whether a finished supernet is there."""
     return (folder / FACTS).is_file()
