@@ -4,10 +4,10 @@
     python benchmarks/bench_supernet.py table scores.jsonl labels.jsonl
 
 ``train`` trains a supernet of resnet20-channels on the images of ``benchmarks/small_fashion.py`` for each row and seed,
-scores the networks of ``benchmarks/train_standalone.py`` by their loss on the 4,000 validation images and appends a
-line; called again, it goes on. ``table`` holds the negative losses against the labels, which are accuracies on test
-images that no supernet sees: Kendall's tau with its bootstrap interval over networks, its mean inside terciles of MACs,
-and the paired difference to ranking by parameters and by MACs alone.
+scores the networks of ``benchmarks/train_standalone.py``, uniform and spread, by their loss on the 4,000 validation
+images and appends a line; called again, it goes on. ``table`` holds the negative losses against the labels, which are
+accuracies on test images that no supernet sees: Kendall's tau with its bootstrap interval over networks, its mean
+inside terciles of MACs, and the paired difference to ranking by parameters and by MACs alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from json_line import emit
 from small_fashion import load
 from torch.nn import functional as F
-from train_standalone import random_networks
+from train_standalone import random_networks, spread_networks
 
 from hardware.counts import count
 from nas.train.evaluate import Normaliser, to_tensors
@@ -39,7 +39,7 @@ from search_spaces.sharing import Sharing
 from search_spaces.space import GridSpace
 from search_spaces.supernet import Supernet
 
-SPACE, NETWORKS, SIDE = "resnet20-channels", 48, 14
+SPACE, NETWORKS, SPREAD, SIDE = "resnet20-channels", 48, 40, 14
 TERCILES = 3
 SHARED = {"batch_size": 64, "learning_rate": 0.1, "warmup_epochs": 0.5}
 ROWS: dict[str, dict[str, Any]] = {  # name: what differs from the default
@@ -56,6 +56,10 @@ ROWS: dict[str, dict[str, Any]] = {  # name: what differs from the default
     "shrinking": {"recipe": {"progressive": "shrinking", "teacher_epochs": 1}},
     "prior macs": {"recipe": {"prior": "macs"}},
     "8 networks": {"recipe": {"subnets": 8}},
+    "fair-sandwich, 8 networks, private": {
+        "recipe": {"sampler": "fair-sandwich", "subnets": 8},
+        "sharing": {"norms": "width", "classifier": "width"},
+    },
 }
 
 
@@ -81,7 +85,7 @@ def train(path: Path, rows: list[str], seeds: list[int], epochs: int) -> None:
     """Append the losses of all networks for each row and seed that the file does not hold."""
     torch.set_num_threads(1)
     done = {(row["row"], row["seed"], row["epochs"]) for row in _lines(path)}
-    dataset, networks = load(), random_networks(SPACE, NETWORKS)
+    dataset, networks = load(), judged_networks()
     for seed in seeds:
         for name in rows:
             if (name, seed, epochs) in done:
@@ -90,6 +94,11 @@ def train(path: Path, rows: list[str], seeds: list[int], epochs: int) -> None:
             with path.open("a") as file:
                 file.write(json.dumps({"row": name, "seed": seed, "epochs": epochs, **found}) + "\n")
             print(name, seed, round(found["train_seconds"]), "s", flush=True)
+
+
+def judged_networks() -> list[Architecture]:
+    """The uniform random networks, then those spread from narrow to wide."""
+    return [*random_networks(SPACE, NETWORKS), *spread_networks(SPACE, SPREAD)]
 
 
 def run(
@@ -152,9 +161,10 @@ def score(supernet: Supernet, dataset: Dataset, networks: list[Architecture], mo
 
 def table(scores: Path, labels: Path) -> None:
     """One JSON line for each row: tau of each seed, their mean, and what it is above costs and above the default."""
-    networks = random_networks(SPACE, NETWORKS)
+    networks = judged_networks()
+    place = {arch.digest: at for at, arch in enumerate(networks)}
     by_network = defaultdict(list)
-    rows = [row for row in _lines(labels) if networks[row["network"]].digest == row["digest"]]
+    rows = [{**row, "network": place[row["digest"]]} for row in _lines(labels) if row["digest"] in place]
     for row in rows:
         by_network[row["network"]].append(row["top1"])
     known = sorted(by_network)
@@ -168,6 +178,8 @@ def table(scores: Path, labels: Path) -> None:
     seconds = {}
     for row in _lines(scores):
         for mode, losses in row["losses"].items():
+            if len(losses) <= max(known):  # scored before these networks were judged
+                continue
             runs[row["row"], mode, row["epochs"]][row["seed"]] = -np.array(losses)[known]
             seconds[row["row"], row["epochs"]] = round(row["train_seconds"])
     for (name, mode, epochs), found in runs.items():

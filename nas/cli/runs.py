@@ -61,7 +61,12 @@ def pareto(run: Path, as_json: bool) -> None:
 @click.option("--device", help="Hold --latency on another device: a runtime here, or a name of `device ls`.")
 @json_option
 def best(run: Path, device: str | None, as_json: bool, **limits: str | None) -> None:
-    """The candidate with the highest score within further limits, from the run file, on any known device."""
+    """The candidate with the highest score within further limits, from the run file, on any known device.
+
+    A run of --score binas is not limited to its candidates: the best network of the whole space is solved for, and
+    judged on the run's supernet.
+    """
+    from nas.answers import answer, can_answer
     from nas.config import Config
     from nas.run import Run
     from search_spaces.formats import write_published
@@ -70,17 +75,22 @@ def best(run: Path, device: str | None, as_json: bool, **limits: str | None) -> 
     constraints = Config.from_dict({"constraints": given}, "best").constraints.constraints()
     with Run.open(run) as opened:
         wanted = {c.metric: c.at_most for c in constraints}
-        if device is None:
-            row = opened.best(**wanted)
-        elif "latency_ms" in wanted:
-            row = opened.best_on(device, wanted.pop("latency_ms"), **wanted)
-        else:
+        if device is not None and "latency_ms" not in wanted:
             raise click.UsageError("--device needs --latency, which is held there")
+        if can_answer(opened):
+            row = answer(opened, device, **wanted)
+        elif device is None:
+            row = opened.best(**wanted)
+        else:
+            row = opened.best_on(device, wanted.pop("latency_ms"), **wanted)
     arch = row.pop("arch")
     if as_json:
         print_json({"run": str(run), **row, "spec": arch.to_dict()})
         return
-    print_facts({**{name: row[name] for name in (*COLUMNS, "digest") if name in row}, "spec": write_published(arch)})
+    facts = {name: row[name] for name in (*COLUMNS, "digest") if name in row}
+    if "proven" in row:
+        facts["certificate"] = _certificate(row)
+    print_facts({**facts, "spec": write_published(arch)})
 
 
 @click.command()
@@ -101,6 +111,14 @@ def report(run: Path, out: Path | None) -> None:
             click.echo(write_report(opened, path))
         except OSError as error:
             raise click.BadParameter(f"{path}: cannot be written ({error.strerror})", param_hint="--out") from None
+
+
+def _certificate(row: dict[str, Any]) -> str:
+    """What is certain about a network that the exact program found."""
+    judged = "judged on the supernet" if row["judged"] else "by the measured effects; the supernet is gone"
+    if row["proven"]:
+        return f"optimum of the expected score, {judged}"
+    return f"expected score within {row['bound'] - row['objective']:.2g} of any network's in the limits, {judged}"
 
 
 def _rows(table: Any) -> list[dict[str, Any]]:

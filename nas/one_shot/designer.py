@@ -15,6 +15,7 @@ import numpy as np
 
 from nas.exact.additive import FittedResource, NotAdditive, additive_resource, fitted_resource
 from nas.exact.bilinear_program import Network, solve, solve_checked
+from nas.exact.infeasible import explain_infeasible
 from nas.exact.program import BilinearProgram, NothingFeasible, Resource, Solution
 from nas.gates import Gates, held_by
 from nas.one_shot.structure import SpaceView
@@ -95,7 +96,11 @@ class Designer:
         depths, configs = self.view.arrays(list(avoid))
         known = [(tuple(map(int, d)), tuple(map(int, c))) for d, c in zip(depths, configs, strict=True)]
         loosened = BilinearProgram.of_estimator(estimator, self._rows(LOOSENED), kappa=kappa)
-        bound = solve(loosened, avoid=known, distance=distance)[0].bound
+        try:
+            bound = solve(loosened, avoid=known)[0].bound
+        except NothingFeasible:
+            plain = BilinearProgram.of_estimator(estimator, self.resources)
+            raise NothingFeasible(explain_infeasible(plain) or self._refusal()) from None
         found: list[Solution] = []
         for level in LEVELS if self.fits else LEVELS[:1]:
             program = BilinearProgram.of_estimator(estimator, self._rows(level), kappa=kappa)
