@@ -159,13 +159,13 @@ class _Crew:
         self._ray, self._task = ray, task
         gpus = 0 if task[3] == "cpu" else 1
         self._make = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_ScoringActor)
-        self._actors = [self._make.remote(*task) for _ in range(workers)]
+        self.actors = [self._make.remote(*task) for _ in range(workers)]
 
     def run(self, batches: Sequence[Sequence[Architecture]]) -> Any:
         """Scores of each batch as it comes back, in no promised order."""
         waiting, running, deaths = list(reversed(batches)), dict[Any, tuple[Any, Any]](), 0
         while waiting or running:
-            for actor in self._actors:
+            for actor in self.actors:
                 while waiting and sum(held is actor for held, _ in running.values()) < IN_FLIGHT:
                     batch = waiting.pop()
                     running[actor.score.remote([arch.to_json() for arch in batch])] = (actor, batch)
@@ -185,10 +185,10 @@ class _Crew:
                         ) from None
                     lost = [other for other, (held, _) in running.items() if held is actor]
                     waiting += [batch, *(running.pop(other)[1] for other in lost)]
-                    self._actors[self._actors.index(actor)] = self._make.remote(*self._task)
+                    self.actors[self.actors.index(actor)] = self._make.remote(*self._task)
 
     def close(self) -> None:
-        for actor in self._actors:
+        for actor in self.actors:
             self._ray.kill(actor)
 
 
@@ -200,6 +200,12 @@ class _ScoringActor:
 
         torch.set_num_threads(1)
         self._scorer = make_scorer(Path(folder), data, settings, device)
+
+    def pid(self) -> int:
+        """Of the worker's process."""
+        import os
+
+        return os.getpid()
 
     def score(self, texts: list[str]) -> list[SubnetScore]:
         """Of designs as JSON."""
