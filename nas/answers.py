@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hardware.lookup import LatencyTable
 from nas.exact.program import NothingFeasible as NoDesign
 from nas.gates import Gates
 from nas.limits import gates_of
+from nas.one_shot.contributions import choices_of, part_rows
 from nas.one_shot.designer import Design, Designer
 from nas.one_shot.effects_json import effects_from_dict
 from nas.one_shot.pool import ScorePool
@@ -17,10 +19,15 @@ from nas.one_shot.scores import ScoringSettings
 from nas.one_shot.structure import structure_of
 from nas.records import Constraint
 from nas.run import NothingFeasible, Run
+from nas.spec import load_spec
 from nas.train.supernet.file import holds_supernet
 from search_spaces import default_space, load_space
 
 WORK = "work"
+
+
+class NoEffects(ValueError):
+    """The run measured no supernet."""
 
 
 def can_answer(run: Run) -> bool:
@@ -104,3 +111,33 @@ def _gates(run: Run, device: str | None, at_most: dict[str, float]) -> Gates:
 def _space_name(run: Run) -> str:
     config = run.config
     return default_space(run.store.fact("task")["input_shape"][1]) if config.space == "auto" else config.space
+
+
+def contributions(path: Path, spec: str | None = None) -> dict[str, Any]:
+    """What every choice adds to the score, or what those of one network add.
+
+    Args:
+        path: of a run of a search by BINAS.
+        spec: a network, as ``load_spec`` takes it; None for every choice of the space.
+    Returns: "contributions" (stage, part, choice, effect, error, costs), "resources", "base"; of a network "expected".
+    Raises: NoEffects; RunFileError.
+    """
+    with Run.open(path) as run:
+        if not can_answer(run):
+            raise NoEffects(f"run {run.directory}: measured no effects; only `netwright search --score binas` does")
+        config = run.config
+        limits = {"macs": math.inf, "params": math.inf}
+        if run.store.fact("latency_table") is not None:
+            limits["latency_ms"] = math.inf
+        view = structure_of(load_space(_space_name(run)))
+        designer = Designer(view, _gates(run, None, limits), seed=config.seed)
+        estimator = effects_from_dict(run.events("effects")[-1]["effects"])
+    resources = designer.resources
+    found: dict[str, Any] = {"run": str(path), "resources": [r.name for r in resources], "base": estimator.base}
+    if spec is None:
+        rows = part_rows(view, estimator, resources)
+    else:
+        arch = load_spec(spec).arch
+        rows = choices_of(view, estimator, arch, resources)
+        found["expected"] = float(estimator.predict(*view.arrays([arch]))[0])
+    return {**found, "contributions": [row.to_dict() for row in rows]}

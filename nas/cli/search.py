@@ -29,7 +29,15 @@ from nas.cli.options import (
     "--also", multiple=True, metavar="DEVICE=LATENCY", help="A further device to suit, openvino=1.2ms. Repeatable."
 )
 @click.option("--confidence", type=click.FloatRange(0.5, 0.99), help="Of the predicted upper bound; 0.9 by default.")
-@click.option("--score", help="Name from `netwright proxies ls`, predictor, ensemble:FILE, or package.module:function.")
+@click.option(
+    "--score", help="Name from `netwright proxies ls`, predictor, binas, ensemble:FILE, or package.module:function."
+)
+@click.option(
+    "--supernet",
+    "supernet_path",
+    type=click.Path(path_type=Path),
+    help="Folder of `supernet train`, for --score binas; trained for this run by default.",
+)
 @click.option("--labels", type=click.IntRange(8), help="Networks trained for --score predictor; 32 by default.")
 @click.option("--evaluations", type=click.IntRange(1), help="Candidates to look at.")
 @click.option("--seconds", help="Stop the search after this time, for example 5min.")
@@ -85,13 +93,14 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
         "latency": "constraints.latency", "params": "constraints.params", "macs": "constraints.macs",
         "memory": "constraints.memory", "depth": "constraints.depth",
         "confidence": "latency.confidence", "score": "search.score", "labels": "predictor.labels",
+        "supernet_path": "supernet.path",
         "evaluations": "search.evaluations", "seconds": "search.seconds", "epochs": "recipe.epochs",
         "engine": "engine.kind", "workers": "engine.workers", "address": "engine.address",
     }  # fmt: skip
     over: dict[str, Any] = {"train": False} if flags["no_train"] else {}
     for flag, place in places.items():
         if flags[flag] is not None:
-            setting: Any = flags[flag]
+            setting: Any = str(flags[flag]) if isinstance(flags[flag], Path) else flags[flag]
             for name in reversed(place.split(".")):
                 setting = {name: setting}
             over = merge(over, setting)

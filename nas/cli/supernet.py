@@ -1,9 +1,10 @@
-"""``netwright supernet train | show | evaluate | extract``; a module for each."""
+"""``netwright supernet train | show | evaluate | extract | effects``; a module for each."""
 
 from __future__ import annotations
 
 import click
 
+from nas.cli.supernet_effects import effects
 from nas.cli.supernet_evaluate import evaluate
 from nas.cli.supernet_extract import extract
 from nas.cli.supernet_show import show
@@ -18,5 +19,5 @@ def supernet() -> None:
     """
 
 
-for command in (train, show, evaluate, extract):
+for command in (train, show, evaluate, extract, effects):
     supernet.add_command(command)

@@ -97,6 +97,8 @@ class Facts:
         table_problem: why the stored latency table cannot be read; "" when it can, or when there is none.
         labels: the networks that were trained for a predictor, in order.
         predictor: how well it ranks networks left out; None without one.
+        supernet: how it was trained; None without one.
+        effects: what every choice adds in it; None before that is known.
         searched: times of the search, one event per session.
         finished: whether nothing is left to do.
     """
@@ -116,6 +118,8 @@ class Facts:
     guard: Event | None
     labels: tuple[Event, ...]
     predictor: Event | None
+    supernet: Event | None
+    effects: Event | None
     searched: tuple[Event, ...]
     finished: bool
 
@@ -158,6 +162,8 @@ def gather(run: Run) -> Facts:
         guard=guard["result"] if guard else None,
         labels=tuple(sorted(run.events("label"), key=lambda event: event["id"])),
         predictor=_last(run, "predictor"),
+        supernet=_last(run, "supernet"),
+        effects=_last(run, "effects"),
         searched=tuple(run.events("searched")),
         finished=bool(run.events("finished")) or (verified is not None and guarded),
     )

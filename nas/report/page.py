@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from nas.report.chapters.device import verdict
+from nas.report.chapters.effects import effects
 from nas.report.chapters.guard import guard
 from nas.report.chapters.headline import headline
 from nas.report.chapters.labels import labels
@@ -26,6 +27,7 @@ def render(run: Run) -> str:
     architecture, waterfall = network(facts)
     sections = (
         *([labels(facts)] if facts.config.search.score == "predictor" else []),
+        *([effects(facts)] if facts.config.search.score == "binas" else []),
         pareto(facts),
         progress(facts),
         architecture,

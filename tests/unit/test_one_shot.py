@@ -14,6 +14,7 @@ import torch
 
 from nas.exact.program import NothingFeasible
 from nas.gates import Gates
+from nas.one_shot.contributions import choices_of, part_rows
 from nas.one_shot.designer import Designer
 from nas.one_shot.effects_json import UnreadableEffects, effects_from_dict, effects_to_dict
 from nas.one_shot.measurement import Paths, families_of, measure_effects
@@ -230,6 +231,24 @@ def test_designs_keep_every_budget_and_say_what_is_certain() -> None:
     assert designer.best(estimator, avoid=[designs[0].arch])[0].expected <= designs[0].expected
     with pytest.raises(NothingFeasible, match=r"params of at most 100 \(the least is"):
         Designer(view, Gates((1, 8, 8), 10, (Constraint("params", 100.0),)), seed=0).best(estimator)
+
+
+def test_contributions_of_a_network_sum_to_its_prediction_and_cost() -> None:
+    view = ElasticStructure(tiny())
+    estimator = KnownEffects(view).truth
+    gates = Gates((1, 8, 8), 10, (Constraint("macs", np.inf),))
+    designer, arch = Designer(view, gates, seed=0), sample(1, seed=4)[0]
+    rows = choices_of(view, estimator, arch, designer.resources)
+    expected = float(estimator.predict(*view.arrays([arch]))[0])
+    assert estimator.base + sum(row.effect for row in rows) == pytest.approx(expected)
+    fixed = designer.resources[0].fixed
+    assert fixed + sum(row.costs["macs"] for row in rows) == pytest.approx(gates(arch)["macs"])
+    every = part_rows(view, estimator, designer.resources)
+    assert {(row.stage, row.part) for row in every} == {
+        (f"stage {s}", part) for s in (1, 2, 3) for part in ("depth", "kernel", "expansion", "se")
+    }
+    for stage, part in {(row.stage, row.part) for row in every}:
+        assert sum(row.effect for row in every if (row.stage, row.part) == (stage, part)) == pytest.approx(0, abs=1e-9)
 
 
 def test_effects_travel_as_json() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.fitting.card.bars import Bar, draw_bars
 from nas.fitting.card.lines import draw_calibration, draw_curve
 from nas.fitting.card.parity import draw_parity
 from nas.fitting.words import of
+from nas.report.charts.bars import Bar, draw_bars
 from nas.report.content import Figure, Headline, KeyFigure, Note, Part, Section, Table
 from nas.report.figures import digits, percent, seconds
 from nas.report.plot import both
