@@ -30,7 +30,7 @@ from nas.cli.options import (
 )
 @click.option("--confidence", type=click.FloatRange(0.5, 0.99), help="Of the predicted upper bound; 0.9 by default.")
 @click.option(
-    "--score", help="Name from `netwright proxies ls`, predictor, binas, ensemble:FILE, or package.module:function."
+    "--score", help="From `netwright proxies ls`, predictor, binas, ensemble:FILE or package.module:function."
 )
 @click.option(
     "--supernet",
