@@ -1,153 +1,185 @@
-"""How well BINAS's estimator predicts a real supernet's networks, and what paired paths and two workers gain.
+"""What a supernet says of its choices: measured effects beside regressions, at equal numbers of scored networks.
 
-    python benchmarks/bench_binas.py SUPERNET [--paths 16] [--random 200] [--seeds 2]
+    python benchmarks/bench_binas.py FOLDER [--seeds 0 1] [--paths 4 16] [--networks 200] [--epochs 16]
 
-SUPERNET is a folder of ``netwright supernet train``. The labels are losses of random networks of it, none of which was
-measured. "paired" is the structured estimator as ``measure_effects`` has it; "unpaired" draws other networks for every
-choice, at the same number of networks; "global reference" takes all effects relative to the mean of all networks, as
-the released code does; the ridge regressions see as many random networks as were measured. Published for 500 one-shot
-networks on ImageNet: Kendall 0.84, Spearman 0.97, Pearson 0.96.
+For each seed a supernet of mobilenetv3-tiny-images is trained on digits (kept in FOLDER, with all scores, so that a
+second call repeats nothing) and --networks random networks are scored by it. Predicted are their negative loss (nats)
+and their accuracy (percentage points) on the validation images:
+
+- "paired": effects measured on paired paths, as shipped, ``paths`` random networks a family;
+- "separate": every expectation over random networks of its own, the same formula;
+- "global reference": the same measurements, all effects relative to the mean of all networks, as the released code;
+- "additive", "bilinear", "stage-separable": regressions on as many random networks as "paired" scored.
+
+Published for the estimator on 500 one-shot networks: Kendall 0.84, Spearman 0.97, Pearson 0.96, MSE 0.07. Then the
+standard error of an effect, paired against separate, at equal cost, and networks a second with one worker and two.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from json_line import emit
 
-from hardware.counts import count
-from nas.one_shot.measurement import Paths, families_of, measure_effects, negative_loss
+from nas.one_shot.measurement import Paths, measure_effects
+from nas.one_shot.models import ADDITIVE, BILINEAR, SEPARABLE, MeasuredModel, WholeNetworkModel
 from nas.one_shot.pool import ScorePool
-from nas.one_shot.refit import quality, refit
-from nas.one_shot.scores import ScoringSettings
+from nas.one_shot.refit import Quality, quality
+from nas.one_shot.scores import ScoringSettings, SubnetScore
 from nas.one_shot.structure import SpaceView, structure_of
-from nas.train.supernet.file import load_facts
+from nas.train.data import load_dataset
+from nas.train.supernet.file import holds_supernet, load_facts, save_supernet
+from nas.train.supernet.recipe import SupernetRecipe
+from nas.train.supernet.training import train_supernet
 from predictors.models.bilinear_effects import BilinearEstimator, estimate
-from predictors.models.bilinear_structure import Query
-from predictors.models.kernel_ridge import QuadraticKernelRidge
-from predictors.models.linear import Ridge
-from search_spaces import load_space
+from predictors.models.bilinear_structure import Query, measurement_plan
+from search_spaces import SPACES
+from search_spaces.space import GridSpace
+from search_spaces.supernet import Supernet
 
-
-def unpaired(view: SpaceView, pool: ScorePool, paths: int, seed: int) -> dict[Query, tuple[float, float | None]]:
-    """The same plan with networks of its own for every choice."""
-    found: dict[Query, tuple[float, float | None]] = {}
-    base = []
-    for at, members in enumerate(families_of(view.structure)):
-        for i, query in enumerate(members):
-            drawn = view.structure.sample(paths, np.random.default_rng((seed, 0xF4EE, at, i)))
-            archs = view.architectures(*view.structure.satisfy(query, *drawn))
-            labels = np.array([negative_loss(score) for score in pool.scores(archs)])
-            found[query] = (float(labels.mean()), float(labels.std(ddof=1) / np.sqrt(paths)))
-            base += labels.tolist() if query.block is None else []
-    found[Query()] = (float(np.mean(base)), float(np.std(base, ddof=1) / np.sqrt(len(base))))
-    return found
-
-
-def global_reference(structure, measured) -> BilinearEstimator:  # type: ignore[no-untyped-def]
-    """Effects relative to the mean of all networks: a depth counts again with every block measured at it."""
-    mean = measured[Query()][0]
-    values = {query: value[0] - mean for query, value in measured.items() if query != Query()}
-    depths = [value for query, value in values.items() if query.block is None]
-    configs = [value for query, value in values.items() if query.block is not None]
-    unknown = np.full(len(configs), np.nan)
-    return BilinearEstimator(
-        structure, mean, np.nan, np.array(depths), unknown[: len(depths)], np.array(configs), unknown
-    )
+SPACE, DATA = "mobilenetv3-tiny-images", "digits"
+LABELS: dict[str, Callable[[SubnetScore], float]] = {
+    "negative loss": lambda score: -score.loss,
+    "top1": lambda score: 100 * score.top1,
+}
+UNITS = {"negative loss": "nats", "top1": "percentage points"}
+THROUGHPUT = 120  # networks
 
 
 def main() -> None:
-    """Print everything."""
+    """Train, score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("supernet", type=Path)
-    parser.add_argument("--paths", type=int, default=16)
-    parser.add_argument("--random", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--file", type=Path, help="keeps scores, so that a second call is quick")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--paths", type=int, nargs="+", default=[4, 16])
+    parser.add_argument("--networks", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=16)
     asked = parser.parse_args()
-    facts = load_facts(asked.supernet)
-    view = structure_of(load_space(facts.space))
-    settings = ScoringSettings(images=512)
-    rows: dict[str, list[tuple[float, float, float, float]]] = {}
-    errors: dict[str, list[float]] = {"paired": [], "unpaired": []}
-    with ScorePool(asked.supernet, facts.data, settings, file=asked.file) as pool:
-        depths, configs = view.structure.sample(asked.random, np.random.default_rng(0x7E57))
-        archs = view.architectures(depths, configs)
-        labels = np.array([score.score for score in pool.scores(archs)])
-        for seed in range(asked.seeds):
-            paired = measure_effects(view, pool, Paths(asked.paths, seed))
-            apart = unpaired(view, pool, asked.paths, seed)
-            rng = np.random.default_rng((seed, 0x7A1))
-            seen = view.structure.sample(paired.networks, rng)
-            taught = np.array([score.score for score in pool.scores(view.architectures(*seen))])
-            one_hot = [np.hstack(view.structure.one_hot(*some)[::-1]) for some in (seen, (depths, configs))]
-            plain = estimate(view.structure, apart)
-            stages = _stages(view)
-            models = {
-                "paired": paired.estimator.predict(depths, configs),
-                "paired, corrected by 64 networks": refit(
-                    paired.estimator, seen[0][:64], seen[1][:64], taught[:64].tolist(), seed=seed
-                ).estimator.predict(depths, configs),
-                "unpaired": plain.predict(depths, configs),
-                "global reference, unpaired": global_reference(view.structure, apart).predict(depths, configs),
-                "bilinear ridge on as many networks": Ridge("evidence").fit(one_hot[0], taught).predict(one_hot[1]),
-                "stage-separable quadratic on as many": QuadraticKernelRidge(stages=stages)
-                .fit(one_hot[0], taught)
-                .predict(one_hot[1]),
-                "MACs": np.array([float(count(a, facts.input_shape, facts.num_classes).macs) for a in archs]),
-            }
-            for name, expected in models.items():
-                found = quality(np.asarray(expected, np.float64), labels)
-                rows.setdefault(name, []).append((found.kendall, found.spearman, found.pearson, found.rmse))
-            errors["paired"].append(
-                float(
-                    np.median(
-                        measure_effects(view, pool, Paths(asked.paths, seed, shrink=False)).estimator.config_errors
-                    )
-                )
-            )
-            errors["unpaired"].append(float(np.median(estimate(view.structure, apart, shrink=False).config_errors)))
-            networks = paired.networks
-    for name, found in rows.items():
-        table = np.array(found)
-        emit(
-            f"binas.{name}", table[:, 0].tolist(), "Kendall's tau", spearman=round(float(table[:, 1].mean()), 3),
-            pearson=round(float(table[:, 2].mean()), 3),
-            rmse=None if name == "MACs" else round(float(table[:, 3].mean()), 5),
-            networks_judged=asked.random, networks_measured=networks,
-        )  # fmt: skip
-    for name, values in errors.items():
-        emit(f"binas.standard error of a configuration, {name}", values, "nats", paths=asked.paths)
-    workers(asked.supernet, facts.data, settings, view)
+    torch.set_num_threads(1)
+    space = SPACES[SPACE]
+    assert isinstance(space, GridSpace)
+    view = structure_of(space)
+    folders = [supernet_folder(asked.folder / f"seed{seed}", seed, asked.epochs) for seed in asked.seeds]
+    for paths in asked.paths:
+        rows: dict[tuple[str, str], list[Quality]] = {}
+        gains: dict[str, list[float]] = {}
+        for seed, folder in zip(asked.seeds, folders, strict=True):
+            with ScorePool(folder, DATA, file=folder / "scores.jsonl") as pool:
+                for label, of in LABELS.items():
+                    found, gain = one_seed(view, pool, of, paths=paths, count=asked.networks, seed=seed)
+                    gains.setdefault(label, []).append(gain)
+                    for name, value in found.items():
+                        rows.setdefault((name, label), []).append(value)
+        show(rows, gains, paths, asked.networks, asked.epochs)
+    throughput(view, folders[0])
 
 
-def workers(supernet: Path, data: str, settings: ScoringSettings, view: SpaceView) -> None:
-    """Networks a second with one worker and with two, after a warm-up that starts them."""
-    rates = {}
-    for count_of in (1, 2):
-        with ScorePool(supernet, data, settings, workers=count_of) as pool:
-            for number, size in enumerate((8, 96)):
-                drawn = view.structure.sample(size, np.random.default_rng((count_of, number)))
-                started = time.perf_counter()
-                pool.scores(view.architectures(*drawn))
-            rates[count_of] = 96 / (time.perf_counter() - started)
+def supernet_folder(folder: Path, seed: int, epochs: int) -> Path:
+    """A supernet, trained unless it is there."""
+    recipe = SupernetRecipe(epochs=epochs)
+    if holds_supernet(folder) and load_facts(folder).recipe == recipe:
+        return folder
+    space, dataset = SPACES[SPACE], load_dataset(DATA)
+    assert isinstance(space, GridSpace)
+    supernet = Supernet(space, num_classes=dataset.num_classes, in_channels=dataset.input_shape[0], seed=seed)
+    curve = train_supernet(supernet, dataset, recipe, seed=seed)
+    save_supernet(folder, supernet, recipe, dataset.task, space=SPACE, data=DATA, seed=seed, curve=curve)
+    return folder
+
+
+def one_seed(
+    view: SpaceView, pool: ScorePool, label: Callable[[SubnetScore], float], *, paths: int, count: int, seed: int
+) -> tuple[dict[str, Quality], float]:
+    """How well each way predicts random networks, and the standard error of "separate" over that of "paired"."""
+    networks = view.structure.sample(count, np.random.default_rng((seed, 1)))
+    truth = np.array([label(score) for score in pool.scores(view.architectures(*networks))])
+    paired = measure_effects(view, pool, Paths(paths, seed, label)).estimator
+    raw = measure_effects(view, pool, Paths(paths, seed, label, shrink=False)).estimator
+    separate, plain, released = measured_apart(view, pool, label, paths, seed)
+    budget = paths * (len(measurement_plan(view.structure)) - 1)
+    seen = view.structure.sample(budget, np.random.default_rng((seed, 2)))
+    labels = np.array([label(score) for score in pool.scores(view.architectures(*seen))])
+    found = {
+        "paired": quality(paired.predict(*networks), truth),
+        "paired, not shrunk": quality(raw.predict(*networks), truth),
+        "separate": quality(separate.predict(*networks), truth),
+        "global reference": quality(released.predict(*networks), truth),
+    }
+    for kind in (ADDITIVE, BILINEAR, SEPARABLE):
+        model = WholeNetworkModel(view, kind).fit(*seen, labels)
+        found[kind] = quality(model.values(*networks), truth)
+    gain = float(np.median(plain.config_errors / np.maximum(raw.config_errors, 1e-12)))
+    assert np.isfinite(MeasuredModel(paired).errors(*networks)).all()
+    return found, gain
+
+
+def measured_apart(
+    view: SpaceView, pool: ScorePool, label: Callable[[SubnetScore], float], paths: int, seed: int
+) -> tuple[BilinearEstimator, BilinearEstimator, BilinearEstimator]:
+    """Every query over networks of its own: shrunk, not shrunk, and with effects relative to the mean of all."""
+    structure, measured = view.structure, dict[Query, tuple[float, float | None]]()
+    for at, query in enumerate(measurement_plan(structure)):
+        drawn = structure.sample(paths, np.random.default_rng((seed, 3, at)))
+        archs = view.architectures(*structure.satisfy(query, *drawn))
+        values = np.array([label(score) for score in pool.scores(archs)])
+        measured[query] = float(values.mean()), max(float(values.std(ddof=1)) / paths**0.5, 1e-9)
+    base = measured[Query()][0]
+    to_base = {query: (value - base * (query != Query()), error) for query, (value, error) in measured.items()}
+    return (
+        estimate(structure, measured),
+        estimate(structure, measured, shrink=False, pooled=False),
+        estimate(structure, to_base, differences=True, shrink=False),
+    )
+
+
+def show(
+    rows: dict[tuple[str, str], list[Quality]],
+    gains: dict[str, list[float]],
+    paths: int,
+    networks: int,
+    epochs: int,
+) -> None:
+    """A line for each way and label, and one for the standard errors."""
+    for (name, label), found in rows.items():
         emit(
-            f"binas.networks a second, {count_of} workers",
-            [rates[count_of]],
-            "1/s",
-            ratio=round(rates[count_of] / rates[1], 2),
+            f"binas.{label}.{name}.{paths} paths",
+            [each.kendall for each in found],
+            "Kendall's tau",
+            each_seed=_rounded([each.kendall for each in found]),
+            spearman=_rounded([each.spearman for each in found]),
+            pearson=_rounded([each.pearson for each in found]),
+            mse=[float(f"{each.rmse**2:.3g}") for each in found],
+            mse_unit=f"{UNITS[label]} squared",
+            networks=networks,
+            epochs=epochs,
         )
+    for label, values in gains.items():
+        emit(f"binas.{label}.standard error separate over paired.{paths} paths", values, "ratio",
+             networks_saved=_rounded([value**2 for value in values]))  # fmt: skip
 
 
-def _stages(view: SpaceView) -> np.ndarray:
-    """The stage of every one-hot column, depths first."""
-    structure = view.structure
-    depths = [s for s, stage in enumerate(structure.stages) for _ in stage.depths]
-    configs = [s for s, b in structure.blocks for _ in range(structure.stages[s].configs[b])]
-    return np.array(depths + configs)
+def throughput(view: SpaceView, folder: Path) -> None:
+    """Networks a second in this process, and with two workers, the start of Ray apart."""
+    drawn = view.structure.sample(THROUGHPUT + 2, np.random.default_rng(7))
+    archs = view.architectures(*drawn)
+    for workers in (1, 2):
+        with ScorePool(folder, DATA, ScoringSettings(seed=99), workers=workers) as pool:
+            start = time.perf_counter()
+            pool.scores(archs[:2])
+            ready = time.perf_counter()
+            pool.scores(archs[2:])
+            seconds = time.perf_counter() - ready
+        emit(f"binas.throughput.{workers} workers", [THROUGHPUT / seconds], "networks/s",
+             start_seconds=round(ready - start, 2))  # fmt: skip
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 3) for value in values]
 
 
 if __name__ == "__main__":
