@@ -11,7 +11,7 @@ from hardware.lookup import LatencyTable
 from nas.exact.program import NothingFeasible as NoDesign
 from nas.gates import Gates
 from nas.limits import gates_of
-from nas.one_shot.contributions import choices_of, part_rows
+from nas.one_shot.choice_rows import choices_of, part_rows
 from nas.one_shot.designer import Design, Designer
 from nas.one_shot.effects_json import effects_from_dict
 from nas.one_shot.pool import ScorePool

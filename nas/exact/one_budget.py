@@ -166,10 +166,10 @@ def _listed(blocks: list[_Block], short: list[Floats], allowed: float) -> _Lists
 
 
 def _thinned(lists: _Lists) -> _Lists:
-    """At most ``MOST_ENTRIES``, evenly by rank."""
+    """At most ``MOST_ENTRIES``, evenly by cost, so that few of the many in the middle and most of the rare remain."""
     if len(lists.values) <= MOST_ENTRIES:
         return lists
-    some = np.linspace(0, len(lists.values) - 1, MOST_ENTRIES).astype(np.intp)
+    some = np.unique(np.searchsorted(lists.costs, np.linspace(lists.costs[0], lists.costs[-1], MOST_ENTRIES)))
     *early, (before, choice) = lists.steps
     steps = (*early, (before[some], choice[some]))
     return _Lists(lists.values[some], lists.costs[some], lists.shortfalls[some], steps, False)

@@ -14,7 +14,7 @@ import torch
 
 from nas.exact.program import NothingFeasible
 from nas.gates import Gates
-from nas.one_shot.contributions import choices_of, part_rows
+from nas.one_shot.choice_rows import choices_of, part_rows
 from nas.one_shot.designer import Designer
 from nas.one_shot.effects_json import UnreadableEffects, effects_from_dict, effects_to_dict
 from nas.one_shot.measurement import Paths, families_of, measure_effects

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.one_shot.contributions import Contribution, part_rows
+from nas.one_shot.choice_rows import Contribution, part_rows
 from nas.one_shot.effects_json import effects_from_dict
 from nas.one_shot.structure import structure_of
 from nas.report.charts.bars import Bar, draw_bars
