@@ -1,6 +1,6 @@
 """What a supernet says of its choices: measured effects beside regressions, at equal numbers of scored networks.
 
-    python benchmarks/bench_binas.py FOLDER [--seeds 0 1] [--paths 4 16] [--networks 200] [--epochs 16]
+    python benchmarks/bench_binas.py FOLDER [--seeds 0 1] [--paths 4 8] [--networks 200] [--epochs 16]
 
 For each seed a supernet of mobilenetv3-tiny-images is trained on digits (kept in FOLDER, with all scores, so that a
 second call repeats nothing) and --networks random networks are scored by it. Predicted are their negative loss (nats)
@@ -9,10 +9,12 @@ and their accuracy (percentage points) on the validation images:
 - "paired": effects measured on paired paths, as shipped, ``paths`` random networks a family;
 - "separate": every expectation over random networks of its own, the same formula;
 - "global reference": the same measurements, all effects relative to the mean of all networks, as the released code;
+- "half paired, half random": effects from half as many paths, then refitted to random networks, as in a search;
 - "additive", "bilinear", "stage-separable": regressions on as many random networks as "paired" scored.
 
 Published for the estimator on 500 one-shot networks: Kendall 0.84, Spearman 0.97, Pearson 0.96, MSE 0.07. Then the
-standard error of an effect, paired against separate, at equal cost, and networks a second with one worker and two.
+standard error of an effect, paired against separate, at equal cost; networks a second, random ones and those of paired
+paths, which share the blocks that they begin with; and with one worker and two.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ import numpy as np
 import torch
 from json_line import emit
 
-from nas.one_shot.measurement import Paths, measure_effects
-from nas.one_shot.models import ADDITIVE, BILINEAR, SEPARABLE, MeasuredModel, WholeNetworkModel
+from nas.one_shot.measurement import Paths, families_of, measure_effects
+from nas.one_shot.models import ADDITIVE, BILINEAR, SEPARABLE, WholeNetworkModel
 from nas.one_shot.pool import ScorePool
-from nas.one_shot.refit import Quality, quality
+from nas.one_shot.refit import Quality, quality, refit
 from nas.one_shot.scores import ScoringSettings, SubnetScore
 from nas.one_shot.structure import SpaceView, structure_of
 from nas.train.data import load_dataset
@@ -39,6 +41,7 @@ from nas.train.supernet.training import train_supernet
 from predictors.models.bilinear_effects import BilinearEstimator, estimate
 from predictors.models.bilinear_structure import Query, measurement_plan
 from search_spaces import SPACES
+from search_spaces.arch import Architecture
 from search_spaces.space import GridSpace
 from search_spaces.supernet import Supernet
 
@@ -49,6 +52,7 @@ LABELS: dict[str, Callable[[SubnetScore], float]] = {
 }
 UNITS = {"negative loss": "nats", "top1": "percentage points"}
 THROUGHPUT = 120  # networks
+MOST_PATHS = 64  # random networks are drawn for so many, so that few are the first of many
 
 
 def main() -> None:
@@ -56,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--paths", type=int, nargs="+", default=[4, 16])
+    parser.add_argument("--paths", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=16)
     asked = parser.parse_args()
@@ -102,7 +106,8 @@ def one_seed(
     raw = measure_effects(view, pool, Paths(paths, seed, label, shrink=False)).estimator
     separate, plain, released = measured_apart(view, pool, label, paths, seed)
     budget = paths * (len(measurement_plan(view.structure)) - 1)
-    seen = view.structure.sample(budget, np.random.default_rng((seed, 2)))
+    depths, configs = view.structure.sample(MOST_PATHS * budget // paths, np.random.default_rng((seed, 2)))
+    seen = depths[:budget], configs[:budget]
     labels = np.array([label(score) for score in pool.scores(view.architectures(*seen))])
     found = {
         "paired": quality(paired.predict(*networks), truth),
@@ -110,11 +115,15 @@ def one_seed(
         "separate": quality(separate.predict(*networks), truth),
         "global reference": quality(released.predict(*networks), truth),
     }
+    half = paths // 2
+    prior = measure_effects(view, pool, Paths(half, seed, label)).estimator
+    few = half * budget // paths
+    mixed = refit(prior, depths[:few], configs[:few], labels[:few].tolist(), seed=seed)
+    found["half paired, half random"] = quality(mixed.estimator.predict(*networks), truth)
     for kind in (ADDITIVE, BILINEAR, SEPARABLE):
         model = WholeNetworkModel(view, kind).fit(*seen, labels)
         found[kind] = quality(model.values(*networks), truth)
     gain = float(np.median(plain.config_errors / np.maximum(raw.config_errors, 1e-12)))
-    assert np.isfinite(MeasuredModel(paired).errors(*networks)).all()
     return found, gain
 
 
@@ -164,18 +173,28 @@ def show(
 
 
 def throughput(view: SpaceView, folder: Path) -> None:
-    """Networks a second in this process, and with two workers, the start of Ray apart."""
+    """Networks a second in this process and with two workers, the start apart."""
     drawn = view.structure.sample(THROUGHPUT + 2, np.random.default_rng(7))
-    archs = view.architectures(*drawn)
-    for workers in (1, 2):
-        with ScorePool(folder, DATA, ScoringSettings(seed=99), workers=workers) as pool:
-            start = time.perf_counter()
-            pool.scores(archs[:2])
-            ready = time.perf_counter()
-            pool.scores(archs[2:])
-            seconds = time.perf_counter() - ready
-        emit(f"binas.throughput.{workers} workers", [THROUGHPUT / seconds], "networks/s",
-             start_seconds=round(ready - start, 2))  # fmt: skip
+    random = view.architectures(*drawn)
+    for kind, archs in (("random", random), ("paired", [*random[:2], *on_paths(view)])):
+        for workers in (1, 2):
+            with ScorePool(folder, DATA, ScoringSettings(seed=99), workers=workers) as pool:
+                start = time.perf_counter()
+                pool.scores(archs[:2])
+                ready = time.perf_counter()
+                pool.scores(archs[2:])
+                seconds = time.perf_counter() - ready
+            emit(f"binas.throughput.{kind} networks.{workers} workers", [(len(archs) - 2) / seconds], "networks/s",
+                 start_seconds=round(ready - start, 2))  # fmt: skip
+
+
+def on_paths(view: SpaceView) -> list[Architecture]:
+    """The networks of one path of every family, as they are measured."""
+    found: list[Architecture] = []
+    for at, members in enumerate(families_of(view.structure)):
+        drawn = view.structure.sample(1, np.random.default_rng((8, at)))
+        found += [arch for query in members for arch in view.architectures(*view.structure.satisfy(query, *drawn))]
+    return found
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

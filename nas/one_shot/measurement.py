@@ -111,8 +111,12 @@ class _Networks:
         self.seen: set[str] = set()
 
     def labels(self, members: Sequence[tuple[Indices, Indices]]) -> Floats:
-        """(paths, members) labels of a family, all asked for at once."""
-        archs = [arch for depths, configs in members for arch in self._view.architectures(depths, configs)]
+        """(paths, members) labels of a family, all asked for at once.
+
+        Members of one path stand together: what they have in common is then computed once.
+        """
+        by_member = [self._view.architectures(depths, configs) for depths, configs in members]
+        archs = [arch for path in zip(*by_member, strict=True) for arch in path]
         self.seen.update(arch.digest for arch in archs)
         found = np.array([self._label(score) for score in self._scores.scores(archs)], np.float64)
-        return found.reshape(len(members), -1).T
+        return found.reshape(-1, len(members))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,13 +16,15 @@ from nas.train.data import load_dataset
 from nas.train.supernet.file import load_supernet, weights_digest
 from search_spaces.arch import Architecture
 
-BATCH = 8  # networks of a message; some tenths of a second
+BATCH = 24  # networks of a message at most: neighbours share the blocks that they begin with
 IN_FLIGHT = 2  # batches a worker: one is computed while the next is on its way
 MOST_DEATHS = 8  # of workers in one call
+READY_SECONDS = 120.0  # for workers to start
+_LOG = logging.getLogger(__name__)
 
 
 class ScoringFailed(RuntimeError):
-    """Workers died again and again."""
+    """Workers cannot start, or died again and again."""
 
 
 class ScoreFile:
@@ -140,7 +143,8 @@ class ScorePool:
         if self._crew is None:
             self._stack.enter_context(start_ray(self._address, self._workers))
             self._crew = _Crew((str(self._folder), self._data, self._settings, self._device), self._workers)
-        for scores in self._crew.run([archs[at : at + BATCH] for at in range(0, len(archs), BATCH)]):
+        size = min(BATCH, -(-len(archs) // (IN_FLIGHT * self._workers)))
+        for scores in self._crew.run([archs[at : at + size] for at in range(0, len(archs), size)]):
             self._file.add(scores)
 
 
@@ -159,7 +163,34 @@ class _Crew:
         self._ray, self._task = ray, task
         gpus = 0 if task[3] == "cpu" else 1
         self._make = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_ScoringActor)
-        self.actors = [self._make.remote(*task) for _ in range(workers)]
+        room = int(ray.cluster_resources().get("GPU" if gpus else "CPU", 0.0))
+        if room < workers:
+            unit = "GPUs" if gpus else "CPUs"
+            _LOG.warning("Ray: asked for %d workers, the cluster has %d %s; going on with that", workers, room, unit)
+        self.actors = [self._make.remote(*task) for _ in range(max(1, min(workers, room)))]
+        self._await_start()
+
+    def _await_start(self) -> None:
+        """Go on with the actors that have started; others may occupy what the cluster has."""
+        starting = {actor.pid.remote(): actor for actor in self.actors}
+        ready, late = self._ray.wait(list(starting), num_returns=len(starting), timeout=READY_SECONDS)
+        try:
+            self._ray.get(ready)
+        except self._ray.exceptions.RayActorError as error:
+            self.close()
+            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise ScoringFailed(
+                f"scores: workers cannot start: {reason}; do they see the supernet's folder {self._task[0]}?"
+            ) from None
+        for ref in late:
+            self._ray.kill(starting[ref])
+            self.actors.remove(starting[ref])
+        if not self.actors:
+            raise ScoringFailed(
+                f"scores: no worker started within {READY_SECONDS:g} s; free some of the cluster, or use one worker"
+            )
+        if late:
+            _LOG.warning("Ray: asked for %d workers, going on with %d", len(starting), len(self.actors))
 
     def run(self, batches: Sequence[Sequence[Architecture]]) -> Any:
         """Scores of each batch as it comes back, in no promised order."""

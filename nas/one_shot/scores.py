@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
+from nas.one_shot.judge import Judge, Norms
 from nas.train.evaluate import Normaliser, to_tensors
 from nas.train.images import Dataset, Split
-from nas.train.recalibration import recalibrated
 from search_spaces.arch import Architecture
 from search_spaces.supernet import Supernet
 
-Norms = Literal["recalibrated", "batch", "stored"]
 BATCH = 512
 
 
@@ -99,10 +97,12 @@ class SubnetScorer:
         self.supernet = supernet.to(device).eval()
         normalise = Normaliser(dataset, device)
         held_out = _part(dataset.validation, self.settings.images, self.settings.seed)
-        images, self._labels = to_tensors(held_out, device)
-        self._images = normalise(images)
+        images, labels = to_tensors(held_out, device)
+        self._labels = torch.split(labels, BATCH)
         calibration = _part(dataset.train, self.settings.calibration, self.settings.seed + 1)
-        self._calibration = normalise(to_tensors(calibration, device)[0])
+        statistics = torch.split(normalise(to_tensors(calibration, device)[0]), BATCH)
+        parts = torch.split(normalise(images), BATCH)
+        self._judged = Judge(self.supernet, statistics, parts, self.settings.norms)
         self._known: dict[str, SubnetScore] = {}
 
     def scores(self, archs: Sequence[Architecture]) -> list[SubnetScore]:
@@ -123,16 +123,10 @@ class SubnetScorer:
         return self._judge(arch)[0]
 
     def _judge(self, arch: Architecture) -> tuple[NDArray[np.float64], int]:
-        statistics: dict[str, Tensor] = {}
-        if self.settings.norms == "recalibrated":
-            statistics = recalibrated(self.supernet, arch, torch.split(self._calibration, BATCH))
-        mode: Literal["batch", "given"] = "batch" if self.settings.norms == "batch" else "given"
         losses, right = [], 0
         with torch.inference_mode():
-            tensors = {**self.supernet.tensors(arch), **statistics}
-            for images, labels in zip(torch.split(self._images, BATCH), torch.split(self._labels, BATCH), strict=True):
-                logits = self.supernet.run(arch, images, tensors, norms=mode).float()
-                losses.append(F.cross_entropy(logits, labels, reduction="none").double())
+            for logits, labels in zip(self._judged.logits(arch), self._labels, strict=True):
+                losses.append(F.cross_entropy(logits.float(), labels, reduction="none").double())
                 right += int((logits.argmax(1) == labels).sum())
         return torch.cat(losses).cpu().numpy(), right
 

@@ -84,6 +84,7 @@ def test_bad_input_is_one_line(server, place, trained):
         assert refused(server.run("supernet", *command, cwd=place), 2, words), command
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_go_on(tmp_path):
     whole = load_dataset("digits")
     part = [Split(split.images[:64], split.labels[:64]) for split in (whole.train, whole.validation, whole.test)]

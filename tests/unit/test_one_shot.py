@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -119,21 +117,6 @@ def test_a_score_is_that_of_the_extracted_and_recalibrated_network(supernet: Sup
         assert scorer.per_image_losses(arch).mean() == pytest.approx(score.loss)
     stored = SubnetScorer(supernet, digits, ScoringSettings(norms="stored")).score(sample(1)[0])
     assert stored.loss != scorer.score(sample(1)[0]).loss
-
-
-def test_many_workers_give_the_scores_of_one_even_when_they_die(folder: Path, tmp_path: Path) -> None:
-    import ray
-
-    archs = sample(18)
-    with ScorePool(folder, "digits", SETTINGS) as alone:
-        wanted = alone.scores(archs)
-    with ScorePool(folder, "digits", SETTINGS, workers=2, file=tmp_path / "scores.jsonl") as pool:
-        assert pool.scores(archs[:10]) == wanted[:10]
-        assert pool._crew is not None
-        pids = ray.get([actor.pid.remote() for actor in pool._crew.actors])
-        os.kill(pids[0], signal.SIGKILL)
-        assert pool.scores([*archs, archs[3]]) == [*wanted, wanted[3]]
-        assert pool.computed == 18
 
 
 def test_scores_are_remembered_but_not_those_of_other_weights(folder: Path, tmp_path: Path) -> None:
