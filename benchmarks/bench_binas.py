@@ -113,6 +113,7 @@ def one_seed(
         "paired": quality(paired.predict(*networks), truth),
         "paired, not shrunk": quality(raw.predict(*networks), truth),
         "separate": quality(separate.predict(*networks), truth),
+        "separate, not shrunk": quality(plain.predict(*networks), truth),
         "global reference": quality(released.predict(*networks), truth),
     }
     half = paths // 2
@@ -141,7 +142,7 @@ def measured_apart(
     to_base = {query: (value - base * (query != Query()), error) for query, (value, error) in measured.items()}
     return (
         estimate(structure, measured),
-        estimate(structure, measured, shrink=False, pooled=False),
+        estimate(structure, measured, shrink=False),
         estimate(structure, to_base, differences=True, shrink=False),
     )
 

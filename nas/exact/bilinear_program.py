@@ -21,13 +21,13 @@ from scipy.sparse import csr_matrix, vstack
 
 from nas.exact.infeasible import explain_infeasible
 from nas.exact.one_budget import solve_one_budget
-from nas.exact.program import BilinearProgram, NothingFeasible, Solution
+from nas.exact.program import RELATIVE_GAP, BilinearProgram, NothingFeasible, Solution
 from predictors.models.bilinear_structure import Floats
 
 Network = tuple[Sequence[int], Sequence[int]]  # (stages,) depths and (blocks,) configurations
-RELATIVE_GAP = 1e-6  # at which HiGHS stops; it counts as proven, and the bound tells it
 ROUNDING = 1e-9  # of an objective, relative
-WITHIN_TOLERANCE = 200  # networks that break a budget by less than the solver sees
+WITHIN_TOLERANCE = 40  # networks that break a budget by less than the solver sees
+CUT_OFF = 20  # of them, one by one; then rows are tightened
 
 
 class SolverFailed(RuntimeError):
@@ -168,18 +168,22 @@ class _Model:
         started = time.perf_counter()
         if not self._cuts and (direct := solve_one_budget(self.program, seconds=seconds)) is not None:
             return direct
-        for _ in range(WITHIN_TOLERANCE):
-            result = self._run(self.room, seconds)
+        room, bound = self.room, np.inf
+        for attempt in range(WITHIN_TOLERANCE):
+            result = self._run(room, seconds)
             if result.x is None:
-                if result.status == 1:
-                    raise SolverFailed(f"exact search: no network found in {seconds:g} s; allow more time")
-                if result.status == 2:
+                if result.status == 2 and (attempt <= CUT_OFF or explain_infeasible(self.program)):
                     return None
-                raise SolverFailed(f"exact search: HiGHS: {result.message}")
+                raise SolverFailed(_failure(result, seconds))
             solution = self._solution(result, time.perf_counter() - started)
-            if all(solution.costs[r.name] <= r.at_most for r in self.program.resources):
-                return solution
+            if attempt <= CUT_OFF:
+                bound = solution.bound
+            over = np.array([solution.costs[r.name] - r.at_most for r in self.program.resources])
+            if not (over > 0).any():
+                return solution if attempt <= CUT_OFF else _under(solution, bound, self.program.base)
             self.cut(solution.depths, solution.configs, 1)
+            if attempt >= CUT_OFF:
+                room = np.where(over > 0, room - 2 * over, room)
         raise SolverFailed("exact search: too many networks within HiGHS's tolerance of a budget; change it a little")
 
     def _run(self, room: Floats, seconds: float) -> Any:
@@ -227,6 +231,21 @@ class _Model:
     def _indicator(self, depths: Sequence[int], configs: Sequence[int]) -> Floats:
         alpha, beta = self.program.structure.one_hot(np.array([depths]), np.array([configs]))
         return np.concatenate([beta[0], alpha[0]])
+
+
+def _failure(result: Any, seconds: float) -> str:
+    if result.status == 1:
+        return f"exact search: no network found in {seconds:g} s; allow more time"
+    if result.status == 2:
+        return "exact search: too many networks within HiGHS's tolerance of a budget; change it a little"
+    return f"exact search: HiGHS: {result.message}"
+
+
+def _under(solution: Solution, bound: float, base: float) -> Solution:
+    """A solution under tightened rows, with the bound of the program as it was."""
+    bound = max(bound, solution.value)
+    near = bound - solution.value <= RELATIVE_GAP * abs(solution.value - base)
+    return replace(solution, bound=bound, proven=solution.proven and near)
 
 
 def _equalities(program: BilinearProgram) -> tuple[csr_matrix, Floats]:

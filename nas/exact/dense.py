@@ -10,13 +10,14 @@ Source: Sherali and Adams 1986, reformulation-linearisation, for one-hot groups.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 
-from nas.exact.bilinear_program import RELATIVE_GAP, SolverFailed
-from nas.exact.program import NothingFeasible, Resource, Solution
+from nas.exact.bilinear_program import WITHIN_TOLERANCE, SolverFailed
+from nas.exact.program import RELATIVE_GAP, NothingFeasible, Resource, Solution
 from predictors.models.bilinear_form import BilinearForm
 from predictors.models.bilinear_structure import Floats, Structure
 
@@ -40,31 +41,38 @@ def solve_dense(form: BilinearForm, resources: tuple[Resource, ...] = (), *, sec
         scale = max(float(np.abs(row).max()), 1e-300)
         constraints.append(LinearConstraint(row[None] / scale, -np.inf, (resource.at_most - resource.fixed) / scale))
     objective = model.row(form.depths, form.products, form.configs)
-    spread = max(float(np.abs(objective).max()), 1e-300)
-    integral = np.zeros(len(objective))
-    integral[: model.betas + model.alphas] = 1
-    result = milp(
-        -objective / spread,
-        integrality=integral,
-        bounds=Bounds(0, 1),
-        constraints=constraints,
-        options={"time_limit": seconds, "mip_rel_gap": RELATIVE_GAP},
-    )
-    if result.x is None:
-        if result.status == 2:
-            raise NothingFeasible("exact search: no network keeps the budgets")
-        raise SolverFailed(f"exact search: no network found in {seconds:g} s; allow more time")
-    depths, configs = model.network(result.x)
+    for _ in range(WITHIN_TOLERANCE):
+        result = _maximise(model, objective, constraints, seconds - (time.perf_counter() - started))
+        if result.x is None:
+            if result.status == 2:
+                raise NothingFeasible("exact search: no network keeps the budgets")
+            raise SolverFailed(f"exact search: no network found in {seconds:g} s; allow more time")
+        depths, configs = model.network(result.x)
+        costs = {r.name: _cost(r, structure, depths, configs) for r in resources}
+        if all(costs[resource.name] <= resource.at_most for resource in limited):
+            break
+        constraints.append(model.cut(depths, configs))
+    else:
+        raise SolverFailed("exact search: too many networks within HiGHS's tolerance of a budget; change it a little")
     alpha = np.zeros((1, model.alphas))
     alpha[0, np.array(structure.alpha_starts[:-1]) + np.array(configs)] = 1
     _, beta = structure.one_hot([depths], [configs])
     value = float(form.value(alpha, beta)[0])
-    costs = {r.name: _cost(r, structure, depths, configs) for r in resources}
-    for resource in limited:
-        if costs[resource.name] > resource.at_most:
-            raise SolverFailed(f"exact search: HiGHS breaks {resource.name} within its tolerance; lower it a little")
+    spread = max(float(np.abs(objective).max()), 1e-300)
     bound = max(value, form.base - spread * float(result.mip_dual_bound))
     return Solution(depths, configs, value, bound, costs, result.status == 0, time.perf_counter() - started)
+
+
+def _maximise(model: _Model, objective: Floats, constraints: list[LinearConstraint], seconds: float) -> Any:
+    integral = np.zeros(len(objective))
+    integral[: model.betas + model.alphas] = 1
+    return milp(
+        -objective / max(float(np.abs(objective).max()), 1e-300),
+        integrality=integral,
+        bounds=Bounds(0, 1),
+        constraints=constraints,
+        options={"time_limit": max(seconds, 0.01), "mip_rel_gap": RELATIVE_GAP},
+    )
 
 
 class _Model:
@@ -103,6 +111,12 @@ class _Model:
         depths = tuple(stage.depths[int(np.argmax(x[self._depths(s)]))] for s, stage in stages)
         configs = tuple(int(np.argmax(x[self._configs(at)])) for at in range(len(self.structure.blocks)))
         return depths, configs
+
+    def cut(self, depths: tuple[int, ...], configs: tuple[int, ...]) -> LinearConstraint:
+        """Any other network than this one, whatever the configurations of its absent blocks."""
+        alpha, beta = self.structure.one_hot([depths], [configs])
+        row = np.concatenate([beta[0], alpha[0], np.zeros(self.size - self.betas - self.alphas)])
+        return LinearConstraint(row[None], -np.inf, row.sum() - 1)
 
     def _depths(self, s: int) -> list[int]:
         return list(range(self.structure.beta_starts[s], self.structure.beta_starts[s + 1]))

@@ -30,16 +30,37 @@ def explain_infeasible(program: BilinearProgram) -> str | None:
     limited = [r for r in program.resources if np.isfinite(r.at_most)]
     alone = [(r, least) for r in limited if (least := least_cost(program, r)) > r.at_most]
     if alone:
-        told = ", ".join(f"{r.name} of at most {r.at_most:.6g} (the least is {least:.6g})" for r, least in alone)
+        told = ", ".join(f"{r.name} of at most {r.at_most:.6g} (the least is {_upward(least)})" for r, least in alone)
         return f"exact search: no network keeps {told}; allow at least that"
     factor = _common_loosening(program, limited)
     if factor is None or factor <= 1.0:
         return None
-    nearest = ", ".join(f"{r.name} {factor * r.at_most:.6g}" for r in limited)
+    clash = _clash(program, limited)
+    factor = _common_loosening(program, clash) or factor
+    names = ", ".join(r.name for r in clash)
+    nearest = ", ".join(f"{r.name} {_upward(factor * r.at_most)}" for r in clash)
     return (
-        f"exact search: each budget can be kept alone, all together cannot ({', '.join(r.name for r in limited)}); "
-        f"the nearest that can: all times {factor:.4g}, that is {nearest}"
+        f"exact search: each budget can be kept alone, all together cannot ({names}); "
+        f"the nearest that can: all times {_upward(factor)}, that is {nearest}"
     )
+
+
+def _clash(program: BilinearProgram, limited: list[Resource]) -> list[Resource]:
+    """Budgets that cannot be kept together, of which any one less can."""
+    left = list(limited)
+    for resource in limited:
+        fewer = [other for other in left if other is not resource]
+        if (_common_loosening(program, fewer) or 1.0) > 1.0:
+            left = fewer
+    return left
+
+
+def _upward(value: float) -> str:
+    """Six digits, rounded up: a budget typed as it is printed can be kept."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:.6g}"
+    unit = 10.0 ** (np.floor(np.log10(abs(value))) - 5)
+    return f"{float(np.ceil(value / unit * (1 - 1e-15))) * unit:.6g}"
 
 
 def _common_loosening(program: BilinearProgram, limited: list[Resource]) -> float | None:
@@ -62,4 +83,7 @@ def _common_loosening(program: BilinearProgram, limited: list[Resource]) -> floa
         constraints=[LinearConstraint(padded, sums, sums), LinearConstraint(rows, -np.inf, most)],
         options={"time_limit": 10.0},
     )
-    return None if result.x is None else float(result.x[-1]) * (1 + 1e-9)
+    if result.x is None:
+        return None
+    chosen = np.round(result.x[:-1])  # costs are summed anew, as the solver has a tolerance
+    return max(float(r.fixed + np.concatenate([r.depths, r.configs]) @ chosen) / r.at_most for r in limited)

@@ -6,7 +6,7 @@ whose shortfalls add up to more than the distance between the relaxation and a k
 What is left is listed for two halves of the blocks, without dominated entries, and the halves are matched.
 Source: reduced-cost pruning and lists as in Pisinger 1995, "A minimal algorithm for the multiple-choice knapsack
 problem", and Horowitz, Sahni 1974. Deviations: all depths at once are branches; a list that grows too long is thinned,
-and the result then counts only where it reaches the relaxation.
+and the result then counts only where it comes within a millionth of the relaxation.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.exact.program import BilinearProgram, Resource, Solution
+from nas.exact.program import RELATIVE_GAP, BilinearProgram, Resource, Solution
 from predictors.models.bilinear_structure import Floats, Indices
 
 MOST_DEPTHS = 4_096  # combinations of depths
 MOST_ENTRIES = 20_000  # of a list that is merged on
+MOST_UNPROVEN = 16  # combinations of depths with thinned lists, until another one reaches their bound
 ROUNDING = 1e-9  # of the largest effect: differences that count as none
-SUMMING = 1e-13  # relative: differences between orders of summation
+SUMMING = 1e-14  # of all sizes: differences between orders of summation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +84,13 @@ class _OneBudget:
         self.exists = places[2]
         self.values: Floats = program.base + program.depths[places[0]].sum(axis=1)
         self.costs: Floats = resource.depths[places[0]].sum(axis=1)
+        sizes = abs(self.room) + np.abs(self.costs).max() + sum(np.abs(block.costs).max() for block in self.blocks)
+        self.summing = SUMMING * float(sizes)
         self.rounding = ROUNDING * max(1e-300, np.abs(program.configs).max(), np.abs(program.depths).max())
+
+    def near(self, value: float) -> float:
+        """A bound that lies so much above a value proves it."""
+        return max(self.rounding, RELATIVE_GAP * abs(value - self.program.base)) if np.isfinite(value) else 0.0
 
     def relax(self) -> tuple[Floats, Floats]:
         """Of each combination of depths: upper bound, -inf where no network keeps the budget, and the price."""
@@ -91,36 +98,32 @@ class _OneBudget:
         best = np.array([(block.values[:, None] - block.costs[:, None] * prices).max(axis=0) for block in self.blocks])
         bounds = self.exists @ best + self.values[:, None] - (self.costs - self.room)[:, None] * prices
         least = self.costs + self.exists @ np.array([block.costs.min() for block in self.blocks])
-        kept = least <= self.room + SUMMING * max(1.0, abs(self.room))
+        kept = least <= self.room + self.summing
         lowest = bounds.argmin(axis=1)
         return np.where(kept, bounds.min(axis=1), -np.inf), prices[lowest]
 
-    def search(self, at: int, price: float, bound: float, known: float) -> tuple[float, list[int], bool] | None:
+    def search(self, at: int, price: float, bound: float, known: float) -> tuple[float, list[int], float]:
         """Best network of one combination of depths.
 
-        Returns: its value, its choices, and whether none of these depths is better; None: none is better than
-        ``known``.
+        Returns: its value and its choices, -inf and none where it is no better than ``known``; and an upper bound on
+        all networks of these depths that are better than ``known``.
         """
         blocks = [block for block, there in zip(self.blocks, self.exists[at], strict=True) if there]
         short = [_shortfalls(block, price) for block in blocks]
+        everything = sum(float(each.max()) for each in short)
         allowed = float(np.sort(np.concatenate(short))[min(2 * len(blocks), sum(map(len, short)) - 1)])
         allowed = max(allowed, self.rounding)
-        best: tuple[float, list[int]] | None = None
+        best: tuple[float, list[int]] = (-np.inf, [])
         while True:
-            needed = bound - max(known, best[0] if best else -np.inf)
-            allowed = min(allowed, needed + self.rounding)
+            allowed = min(allowed, bound - max(known, best[0]) + self.rounding)
             found, whole = self._match(at, blocks, short, allowed)
-            if found is not None and (best is None or found[0] > best[0]):
+            if found is not None and found[0] > max(known, best[0]):
                 best = found
-            reached = best is not None and best[0] >= bound - self.rounding
-            covered = allowed >= bound - max(known, best[0] if best else -np.inf)
-            if reached or covered or not whole:
-                improves = best is not None and best[0] > known
-                return (
-                    (best[0], best[1], reached or whole)
-                    if improves and best
-                    else (None if whole else (known, [], False))
-                )
+            level = max(known, best[0])
+            if level >= bound - self.rounding or not whole:
+                return (*best, bound)
+            if allowed >= min(bound - level, everything):
+                return (*best, level)
             allowed *= 4
 
     def _match(
@@ -129,8 +132,7 @@ class _OneBudget:
         """The best pair of entries of the two halves that keeps the budget, and whether the lists were whole."""
         half = len(blocks) // 2
         left, right = (_listed(blocks[part], short[part], allowed) for part in (slice(half), slice(half, None)))
-        room = self.room - self.costs[at]
-        room += SUMMING * max(1.0, abs(room))
+        room = self.room - self.costs[at] + self.summing
         last = np.searchsorted(right.costs, room - left.costs, side="right") - 1
         kept = last >= 0
         if not kept.any():
@@ -199,23 +201,22 @@ def solve_one_budget(program: BilinearProgram, *, seconds: float = 60.0) -> Solu
     problem = _OneBudget(program, limited[0])
     bounds, prices = problem.relax()
     best: tuple[float, int, list[int]] | None = None
-    ceiling = -np.inf
+    ceiling, unproven = -np.inf, 0
     for at in np.argsort(-bounds, kind="stable"):
         known = best[0] if best else -np.inf
-        if bounds[at] == -np.inf or bounds[at] <= known + problem.rounding:
+        if bounds[at] <= known + (problem.near(known) if unproven else problem.rounding):
             ceiling = max(ceiling, float(bounds[at]))
             break
-        if time.perf_counter() - started > seconds:
+        value, choices, upper = problem.search(int(at), float(prices[at]), float(bounds[at]), known)
+        if value > known:
+            best = (value, int(at), choices)
+        ceiling = max(ceiling, upper)
+        unproven += upper > max(known, value) + problem.rounding
+        if unproven > MOST_UNPROVEN or time.perf_counter() - started > seconds:
             return None
-        found = problem.search(int(at), float(prices[at]), float(bounds[at]), known)
-        if found is None:
-            continue
-        value, choices, proven = found
-        if not proven:
-            return None
-        best = (value, int(at), choices)
-        ceiling = max(ceiling, min(float(bounds[at]), value + problem.rounding))
-    return None if best is None else _solution(problem, best, ceiling, time.perf_counter() - started)
+    if best is None or ceiling > best[0] + problem.near(best[0]):
+        return None
+    return _solution(problem, best, ceiling, time.perf_counter() - started)
 
 
 def _solution(
@@ -229,5 +230,5 @@ def _solution(
     if not program.keeps(depths, chosen):  # over by the order of summation
         return None
     value = program.value(depths, chosen)
-    bound = float(max(value, min(ceiling, value + problem.rounding)))
+    bound = float(max(value, ceiling))
     return Solution(depths, chosen, value, bound, program.costs(depths, chosen), True, seconds)

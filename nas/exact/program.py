@@ -18,6 +18,8 @@ import numpy as np
 from predictors.models.bilinear_effects import BilinearEstimator
 from predictors.models.bilinear_structure import Floats, Structure
 
+RELATIVE_GAP = 1e-6  # of what the choices add: a bound so near counts as proven, and is told
+
 
 class InvalidProgram(ValueError):
     """Arrays of other sizes than the structure has, or values that are not finite."""
@@ -144,3 +146,8 @@ class Solution:
     def gap(self) -> float:
         """How much better any network can be, in units of the objective; at least 0."""
         return max(0.0, self.bound - self.value)
+
+    @property
+    def relative_gap(self) -> float:
+        """The gap as a share of the objective's size."""
+        return self.gap / max(abs(self.value), 1e-300)

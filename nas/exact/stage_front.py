@@ -6,6 +6,7 @@ stage of 22,608 configurations keeps some hundred after pruning, and so do the m
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -18,6 +19,8 @@ from nas.exact.program import NothingFeasible
 from predictors.models.bilinear_structure import Floats, Indices, Stage
 
 MOST_POINTS = 200_000  # of a front of several costs
+BLOCK = 512  # rows that are compared at once
+STRONG = 256  # rows that all others are held against first
 
 
 class FrontTooLarge(ValueError):
@@ -91,24 +94,57 @@ def _merged(front: Front, stage: StageOptions) -> Front:
 
 
 def _nondominated(costs: Floats, values: Floats) -> NDArray[np.intp]:
-    """Entries that no other one beats, cheapest first."""
+    """Entries that no other one beats, cheapest first; of equal ones the first."""
     if costs.shape[1] == 1:
         return undominated(costs[:, 0], values)
-    order = np.lexsort((-values, *costs.T[::-1]))
-    kept: list[int] = []
-    sums, tops = np.empty((0, costs.shape[1])), np.empty(0)
-    for block in np.array_split(order, max(1, len(order) // 512)):  # one comparison with what is kept for many at once
-        left = block
-        if kept:
-            beaten = ((sums[None] <= costs[left][:, None]).all(axis=2) & (tops >= values[left][:, None])).any(axis=1)
-            left = left[~beaten]
-        for at in left:
-            if not any(
-                (costs[other] <= costs[at]).all() and values[other] >= values[at] for other in kept[len(tops) :]
-            ):
-                kept.append(int(at))
-        sums, tops = costs[kept], values[kept]
+    order = np.lexsort((-values, *costs.T[::-1]))  # so an entry can only be beaten by an earlier one
+    if costs.shape[1] == 2:
+        return order[_staircase(costs[order, 1], values[order])]
+    points = np.column_stack([costs, -values])[order]
+    rows = np.flatnonzero(~_beaten(points, points[_strong(points)]))
+    kept = np.empty(0, np.intp)
+    for block in np.array_split(rows, max(1, len(rows) // BLOCK)):
+        left = block[~_beaten(points[block], points[block])]
+        left = left[~_beaten(points[left], points[kept])]
+        kept = np.concatenate([kept, left])
+    return order[kept]
+
+
+def _staircase(costs: Floats, values: Floats) -> NDArray[np.intp]:
+    """Rows that no earlier one beats in cost and value, by the best value at every cost so far."""
+    kept, steps, tops = [], [-np.inf], [-np.inf]  # what one may pay and the most that it brings; both ascend
+    for row, (cost, value) in enumerate(zip(costs.tolist(), values.tolist(), strict=True)):
+        at = bisect_right(steps, cost)
+        if tops[at - 1] >= value:
+            continue
+        kept.append(row)
+        first = bisect_left(steps, cost)
+        last = bisect_right(tops, value, lo=first)  # steps that cost as much or more and bring no more
+        steps[first:last], tops[first:last] = [cost], [value]
     return np.array(kept, np.intp)
+
+
+def _strong(points: Floats) -> NDArray[np.intp]:
+    """Some rows that beat many: the best ones by random weights."""
+    scaled = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-300)
+    weights = np.random.default_rng(0).dirichlet(np.ones(points.shape[1]), STRONG)
+    return np.unique((scaled @ weights.T).argmin(axis=0))
+
+
+def _beaten(points: Floats, others: Floats) -> NDArray[np.bool_]:
+    """(n,) whether one of the others is nowhere larger and somewhere smaller."""
+    found = np.zeros(len(points), np.bool_)
+    for start in range(0, len(others), BLOCK):
+        part = others[start : start + BLOCK]
+        for first in range(0, len(points), BLOCK):
+            rows = first + np.flatnonzero(~found[first : first + BLOCK])
+            no_larger = np.ones((len(rows), len(part)), np.bool_)
+            smaller = np.zeros((len(rows), len(part)), np.bool_)
+            for column in range(points.shape[1]):
+                no_larger &= part[:, column] <= points[rows, column, None]
+                smaller |= part[:, column] < points[rows, column, None]
+            found[rows] = (no_larger & smaller).any(axis=1)
+    return found
 
 
 def stage_configurations(stage: Stage) -> tuple[Indices, Indices]:

@@ -6,7 +6,7 @@ question to networks that were left out of the fit; ``compare`` asks it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -179,7 +179,7 @@ class Compared:
 def compare(
     view: SpaceView,
     networks: tuple[Indices, Indices],
-    labels: Sequence[float] | Floats,
+    labels: ArrayLike,
     *,
     measured: BilinearEstimator | None = None,
     seed: int = 0,

@@ -37,7 +37,7 @@ def nondominated(values: np.ndarray, costs: np.ndarray) -> set[tuple[float, ...]
     }
 
 
-@pytest.mark.parametrize("resources", [1, 2])
+@pytest.mark.parametrize("resources", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_front_is_that_of_all_combinations(seed: int, resources: int) -> None:
     rng = np.random.default_rng(seed)
@@ -103,6 +103,11 @@ def test_dense_forms_against_brute_force(seed: int) -> None:
     assert found.value == pytest.approx(values[costs <= budget].max(), abs=1e-7)
     assert found.proven
     assert found.costs["time"] <= budget
+    for factor in (1.0, 1 - 1e-12, 1 - 1e-9):  # on its own cost, and below it by less than HiGHS sees
+        tight = found.costs["time"] * factor
+        again = solve_dense(form, (Resource("time", tight, 0.0, np.zeros(betas), times),))
+        assert again.costs["time"] <= tight
+        assert again.value == pytest.approx(values[costs <= tight + 1e-14].max(), abs=1e-7)
     with pytest.raises(NothingFeasible):
         solve_dense(form, (Resource("time", 0.0, 0.0, np.zeros(betas), times),))
 

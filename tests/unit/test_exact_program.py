@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 from nas.exact.bilinear_program import relaxed_prices, solve, solve_checked, with_budgets
+from nas.exact.infeasible import least_cost
 from nas.exact.one_budget import solve_one_budget
 from nas.exact.program import BilinearProgram, InvalidProgram, NothingFeasible, Resource
 from predictors.models.bilinear_structure import Stage, Structure
@@ -105,8 +108,11 @@ def test_a_check_of_its_own_cuts_off_what_it_refuses() -> None:
 def test_an_impossible_budget_is_named_with_the_least_that_can_be_reached() -> None:
     problem = program(0, resources=2)
     least = min(problem.costs(*network)["cost1"] for network in networks(STRUCTURE))
-    with pytest.raises(NothingFeasible, match=rf"cost1 of at most 0.001 \(the least is {least:.6g}\)"):
+    with pytest.raises(NothingFeasible, match=r"cost1 of at most 0.001 \(the least is") as caught:
         solve(with_budgets(problem, cost1=0.001))
+    told = float(re.findall(r"least is ([\d.]+)", str(caught.value))[0])
+    assert told == pytest.approx(least, rel=1e-5)
+    assert solve(with_budgets(problem, cost0=np.inf, cost1=told))  # as printed it can be kept
 
 
 def test_budgets_that_fail_only_together_give_the_nearest_ones() -> None:
@@ -122,8 +128,14 @@ def test_budgets_that_fail_only_together_give_the_nearest_ones() -> None:
     budgets = {name: 1.05 * min(cost[name] for cost in costs) for name in ("small", "large")}
     factor = min(max(cost[name] / budgets[name] for name in budgets) for cost in costs)
     assert factor > 1
-    with pytest.raises(NothingFeasible, match=rf"all together cannot.*all times {factor:.4g}"):
+    with pytest.raises(NothingFeasible, match=r"all together cannot \(small, large\)") as caught:
         solve(with_budgets(problem, **budgets))
+    told = float(re.findall(r"all times ([\d.]+)", str(caught.value))[0])
+    assert factor <= told <= factor * (1 + 1e-5)
+    third = replace(rows[0], name="third", at_most=100.0)  # one that is easily kept is not named
+    wider = with_budgets(replace(problem, resources=(*rows, third)), **budgets)
+    with pytest.raises(NothingFeasible, match=r"all together cannot \(small, large\)"):
+        solve(wider)
     assert solve(with_budgets(problem, **{name: factor * (1 + 1e-9) * value for name, value in budgets.items()}))
 
 
@@ -152,3 +164,30 @@ def test_one_budget_by_merging_lists_is_the_same_optimum(seed: int) -> None:
         assert solution.value == pytest.approx(by_brute_force(problem)[0][0], abs=1e-9)
         assert problem.keeps(solution.depths, solution.configs)
     assert solve_one_budget(program(seed, 2)) is None
+
+
+@pytest.mark.parametrize("share", [0.15, 0.6])
+def test_one_budget_is_proven_where_time_and_effect_are_alike(share: float) -> None:
+    """Effect = time + a constant: the hardest kind of knapsack, here of the published size."""
+    structure = Structure.even(5, 12, (2, 3, 4))
+    times = 0.1 + np.random.default_rng(0).random(240)
+    cost = Resource("latency_ms", np.inf, 0.0, np.zeros(15), times)
+    problem = BilinearProgram(structure, 0.0, np.zeros(15), times + 0.1, (cost,))
+    least, most = least_cost(problem, cost), times.reshape(20, 12).max(axis=1).sum()
+    solution = solve_one_budget(with_budgets(problem, latency_ms=least + share * (most - least)))
+    assert solution is not None
+    assert solution.relative_gap <= 1e-6
+
+
+def test_budgets_below_what_the_solver_sees_end_in_one_line() -> None:
+    """Depths cost a million times what configurations do, so that HiGHS cannot tell the latter apart."""
+    rng = np.random.default_rng(0)
+    costs = Resource("macs", np.inf, 0.0, 1e8 * np.array([1.0, 2.0, 1.0, 2.0]), rng.random(12))
+    other = Resource("params", 1e9, 0.0, np.zeros(len(costs.depths)), costs.configs)
+    problem = BilinearProgram(STRUCTURE, 0.0, np.zeros(len(costs.depths)), rng.random(12), (costs, other))
+    least = least_cost(problem, costs)
+    with pytest.raises(NothingFeasible, match="macs of at most"):
+        solve(with_budgets(problem, macs=least - 1e-3))
+    for room in (1e-3, 0.5, 1.0):
+        within = with_budgets(problem, macs=least + room)
+        assert solve(within)[0].value == pytest.approx(by_brute_force(within)[0][0], abs=1e-9)

@@ -90,7 +90,7 @@ def truth(view: ElasticStructure) -> BilinearEstimator:
     for s, b in structure.blocks:
         sizes = [len(values) for values in view.config_parts(s, b).values()]
         chosen = np.unravel_index(np.arange(int(np.prod(sizes))), sizes)
-        alpha += sum(rng.normal(0, 0.02, n)[at] for at, n in zip(chosen, sizes, strict=True)).tolist()
+        alpha += np.sum([rng.normal(0, 0.02, n)[at] for at, n in zip(chosen, sizes, strict=True)], axis=0).tolist()
     betas = structure.beta_starts[-1]
     errors = np.full(len(alpha), 0.003)
     return BilinearEstimator(
