@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware.lookup import LatencyTable
+from nas.config import Config
 from nas.exact.program import NothingFeasible as NoDesign
 from nas.gates import Gates
 from nas.limits import gates_of
@@ -21,13 +22,18 @@ from nas.records import Constraint
 from nas.run import NothingFeasible, Run
 from nas.spec import load_spec
 from nas.train.supernet.file import holds_supernet
-from search_spaces import default_space, load_space
+from search_spaces import load_space
 
 WORK = "work"
 
 
 class NoEffects(ValueError):
     """The run measured no supernet."""
+
+
+def scoring_settings(config: Config) -> ScoringSettings:
+    """On what images the networks of a run are judged; equal ones, so that scores are found again."""
+    return ScoringSettings(images=config.binas.images, seed=config.seed)
 
 
 def can_answer(run: Run) -> bool:
@@ -84,7 +90,7 @@ def _judged(run: Run, designs: list[Design]) -> list[float]:
     folder = local if holds_supernet(local) else folder
     if not events or not holds_supernet(folder):
         return []
-    settings = ScoringSettings(images=run.config.binas.images, seed=run.config.seed)
+    settings = scoring_settings(run.config)
     known = run.directory / WORK / "scores.jsonl"
     with ScorePool(folder, run.config.data, settings, file=known if known.exists() else None) as pool:
         return [score.score for score in pool.scores([design.arch for design in designs])]
@@ -109,8 +115,7 @@ def _gates(run: Run, device: str | None, at_most: dict[str, float]) -> Gates:
 
 
 def _space_name(run: Run) -> str:
-    config = run.config
-    return default_space(run.store.fact("task")["input_shape"][1]) if config.space == "auto" else config.space
+    return run.config.space_name(run.store.fact("task")["input_shape"][1])
 
 
 def contributions(path: Path, spec: str | None = None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from nas.records import Constraint, check_objectives
 from nas.strict import Positive, Strict
 from nas.train.recipe import Recipe
 from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
+from search_spaces import default_elastic_space, default_space
 
 Milliseconds = Annotated[float, BeforeValidator(parse_latency_ms), PlainSerializer(lambda v: f"{v!r}ms")]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
@@ -216,6 +217,19 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _search_is_exact(self) -> Self:
+        """With binas nothing evolves: settings of that would be without effect."""
+        if self.search.score == "binas":
+            usual = SearchSettings(score="binas")
+            for name in ("algorithm", "niches", "evaluations", "seconds", "population", "objectives", "lookahead"):
+                if getattr(self.search, name) != getattr(usual, name):
+                    raise ValueError(
+                        f"search.{name}={getattr(self.search, name)!r} has no effect with score: binas, which solves "
+                        "for networks; give binas.rounds, binas.proposals or binas.paths instead"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _latency_is_known(self) -> Self:
         wanted = [name for name in self.search.objectives or () if name.startswith("latency")]
         if wanted and self.constraints.latency is None:
@@ -223,6 +237,12 @@ class Config(Strict):
                 f"search.objectives has {wanted[0]}, which needs a latency budget; give constraints.latency"
             )
         return self
+
+    def space_name(self, side: int) -> str:
+        """Of the space; "auto" becomes one that suits square images of this side and the score."""
+        if self.space != "auto":
+            return self.space
+        return default_elastic_space(side) if self.search.score == "binas" else default_space(side)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:

@@ -153,11 +153,11 @@ class Run:
 
     def _gates_on(self, device: str) -> Gates:
         from nas.limits import gates_of
-        from search_spaces import default_space, load_space
+        from search_spaces import load_space
 
         task = self.store.fact("task")
         shape = tuple(task["input_shape"])
-        name = default_space(shape[1]) if self.config.space == "auto" else self.config.space
+        name = self.config.space_name(shape[1])
         return gates_of(
             {"latency": "1000s"},
             space=load_space(name),

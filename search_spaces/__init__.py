@@ -67,3 +67,10 @@ def default_space(resolution: int) -> str:
     if resolution <= 16:
         return "zen-tiny"
     return "zen" if resolution <= 96 else "zen-imagenet"
+
+
+def default_elastic_space(resolution: int) -> str:
+    """Name of the MobileNetV3 space, with elastic stages for a supernet, that suits square images of this side."""
+    if resolution <= 16:
+        return "mobilenetv3-tiny-images"
+    return "mobilenetv3-small-images" if resolution <= 96 else "mobilenetv3-binas"

@@ -107,7 +107,7 @@ def _why(program: BilinearProgram, failed: int, avoided: bool) -> str:
     if failed:
         return (
             f"exact search: the {failed} best networks of the additive costs break a budget of the true ones; "
-            "loosen the budget, or take an algorithm that asks the true costs: --score supernet"
+            "loosen the budget, or take a search that asks the true costs, such as --score predictor"
         )
     return explain_infeasible(program) or (
         "exact search: no further network keeps the budgets"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nas.answers import scoring_settings
 from nas.exact.program import NothingFeasible as NoDesign
 from nas.gates import Gates
 from nas.job.finalists_stage import Finalist, measure_candidates
@@ -20,11 +22,10 @@ from nas.one_shot.effects_json import effects_from_dict, effects_to_dict
 from nas.one_shot.measurement import Paths, measure_effects
 from nas.one_shot.pool import ScorePool
 from nas.one_shot.refit import refit
-from nas.one_shot.scores import ScoringSettings
 from nas.one_shot.structure import SpaceView, structure_of
 from nas.records import Candidate, Failure, Result, Success
 from nas.run import NothingFeasible
-from nas.runners.ray_session import available_cpus
+from nas.runners.ray_session import RayUnavailable, available_cpus, start_ray
 from nas.store import RunStore
 from predictors.models.bilinear_effects import BilinearEstimator
 from search_spaces.arch import Architecture
@@ -44,7 +45,7 @@ def run_binas(task: Task, gates: Gates, store: RunStore, supernet: Path, work: P
         return
     started = time.monotonic()
     search = _Search(task, gates, store, narrator)
-    with _pool(task, supernet, work, search.view) as pool:
+    with _pool(task, supernet, work, search.view, narrator) as pool:
         measured = search.measured(pool)
         search.score_random(pool)
         best: float | None = None
@@ -58,31 +59,35 @@ def run_binas(task: Task, gates: Gates, store: RunStore, supernet: Path, work: P
     store.record("searched", {"candidates": sum(store.outcomes().values()), "seconds": seconds, "complete": True})
 
 
-def scoring_settings(task: Task) -> ScoringSettings:
-    """On what images the run's networks are judged."""
-    return ScoringSettings(images=task.config.binas.images, seed=task.config.seed)
-
-
-def estimator_of(store: RunStore) -> BilinearEstimator | None:
-    """The run's last estimator; None before it has one."""
-    events = store.events("effects")
-    return effects_from_dict(events[-1]["effects"]) if events else None
-
-
-def _pool(task: Task, supernet: Path, work: Path, view: SpaceView) -> ScorePool:
+@contextmanager
+def _pool(task: Task, supernet: Path, work: Path, view: SpaceView, narrator: Silent) -> Iterator[ScorePool]:
+    """The configured engine; "auto" takes Ray for many networks on many cores, where it starts."""
     engine = task.config.engine
-    count = task.config.binas.paths * sum(len(stage.depths) + sum(stage.configs) for stage in view.structure.stages)
+    stages = view.structure.stages
+    count = task.config.binas.paths * sum(len(stage.depths) + sum(stage.configs) for stage in stages)
     wanted = engine.workers or available_cpus()
-    serial = engine.kind == "serial" or (engine.kind == "auto" and engine.address is None and count < SERIAL_BELOW)
-    return ScorePool(
-        supernet,
-        task.config.data,
-        scoring_settings(task),
-        workers=1 if serial else wanted,
-        address=engine.address,
-        device=task.config.train_device,
-        file=work / "scores.jsonl",
-    )
+    few = engine.address is None and (count < SERIAL_BELOW or wanted == 1)
+    with ExitStack() as stack:
+        workers = 1 if engine.kind == "serial" or (engine.kind == "auto" and few) else wanted
+        if workers > 1:
+            try:
+                stack.enter_context(start_ray(engine.address, workers))
+            except RayUnavailable as error:
+                if engine.kind == "ray":
+                    raise
+                narrator.say(f"engine: {error}")
+                workers = 1
+        yield stack.enter_context(
+            ScorePool(
+                supernet,
+                task.config.data,
+                scoring_settings(task.config),
+                workers=workers,
+                address=engine.address,
+                device=task.config.train_device,
+                file=work / "scores.jsonl",
+            )
+        )
 
 
 class _Search:

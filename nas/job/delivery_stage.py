@@ -135,7 +135,7 @@ def deliver(
         directory,
         trained.network,
         task=task.dataset.task,
-        facts=_card_facts(task, winner, trained),
+        facts=_card_facts(task, winner, trained, candidates=sum(store.outcomes().values())),
         measure=None if verified else timed,
         batch=task.device.batch,
     )
@@ -171,14 +171,14 @@ def _predicted(task: Task, winner: Finalist, budget_ms: float) -> str:
     )
 
 
-def _card_facts(task: Task, winner: Finalist, trained: Trained) -> CardFacts:
+def _card_facts(task: Task, winner: Finalist, trained: Trained, candidates: int) -> CardFacts:
     limits = ", ".join(f"{c.metric} <= {c.at_most:g}" for c in task.config.constraints.constraints())
     search = {
         "space": task.space_name,
         "score": f"{task.config.search.score} = {winner.score:.3f}",
         "limits": limits or "none",
         "device": str(task.target),
-        "candidates": task.config.search.evaluations,
+        "candidates": candidates,
         "seed": task.config.seed,
         "candidate": winner.id,
     }

@@ -22,7 +22,7 @@ from nas.records import Constraint
 from nas.train.data import Dataset, load_dataset
 from nas.train.torch_device import check_torch_device
 from predictors.proxies.failure import ProxyFailed
-from search_spaces import SPACES, default_space, load_space
+from search_spaces import SPACES, load_space
 from search_spaces.arch import InvalidArchitecture
 from search_spaces.expand import output_shape
 from search_spaces.layers import Shape
@@ -69,8 +69,8 @@ class Task:
 
     @cached_property
     def space_name(self) -> str:
-        """Of the space; "auto" becomes the ZenNAS space that suits the images."""
-        return default_space(self.input_shape[1]) if self.config.space == "auto" else self.config.space
+        """Of the space; see ``Config.space_name``."""
+        return self.config.space_name(self.input_shape[1])
 
     @cached_property
     def space(self) -> SearchSpace:

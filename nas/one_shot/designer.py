@@ -1,9 +1,10 @@
 """The best networks under any budgets, from what a supernet says of every choice: an exact program, then the gates.
 
 Costs that are sums over blocks (parameters, MACs, depth) are exact rows of the program. A latency model rarely is such
-a sum: its row is the best additive fit. Every solution is held against the gates, that is the models themselves; those
-over a budget are cut off, and the row is tightened when they are many. A second program, whose row is loosened by the
-largest error of the fit on networks that it was not fitted to, bounds what any network within the budgets can reach.
+a sum, peak memory never: their row is the best additive fit. Every solution is held against the gates, that is the
+models themselves; those over a budget are cut off, and the row is tightened when they are many. A second program,
+whose row is loosened by the largest error of the fit on networks that it was not fitted to, bounds what any network
+within the budgets can reach.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from predictors.models.bilinear_effects import BilinearEstimator
 from predictors.models.bilinear_structure import Floats, Indices
 from search_spaces.arch import Architecture
 
-MAXIMA = ("peak_memory_bytes",)  # over layers, no sums: held by the gates alone
 SAMPLE = 1_000  # networks of a fit
 TRIES = 12  # networks over a budget that are cut off before a fitted row is tightened
 LOOSENED, LEVELS = 1.0, (0.0, -0.5, -1.0)  # by how many largest errors the budget of a fitted row is moved
@@ -55,7 +55,7 @@ class Designer:
     """Binds a space and its budgets; the costs are read once, estimators may change.
 
     Attributes:
-        resources: rows of the program, one for each budget that is a sum or nearly one.
+        resources: rows of the program, one for each budget.
         fits: of the rows that are fitted, by metric: how well.
     """
 
@@ -70,8 +70,9 @@ class Designer:
         self.view, self.gates, self._seed = view, gates, seed
         self._known: dict[bytes, Metrics] = {}
         self.fits: dict[str, FittedResource] = {}
-        limited = [c for c in gates.constraints if held_by(c.metric) not in MAXIMA]
-        self.resources: tuple[Resource, ...] = tuple(self._resource(held_by(c.metric), c.at_most) for c in limited)
+        self.resources: tuple[Resource, ...] = tuple(
+            self._resource(held_by(c.metric), c.at_most) for c in gates.constraints
+        )
 
     def best(
         self,
@@ -140,7 +141,7 @@ class Designer:
         return Design(arch, expected, solution.value, max(bound, solution.value), proven, metrics)
 
     def _resource(self, metric: str, at_most: float) -> Resource:
-        """An exact row where the cost is a sum, else a fitted and loosened one."""
+        """An exact row where the cost is a sum, else a fitted one."""
         structure = self.view.structure
         rng = np.random.default_rng((self._seed, 0xADD))
 

@@ -99,6 +99,7 @@ class Facts:
         predictor: how well it ranks networks left out; None without one.
         supernet: how it was trained; None without one.
         effects: what every choice adds in it; None before that is known.
+        rounds: of proposals by the exact program.
         searched: times of the search, one event per session.
         finished: whether nothing is left to do.
     """
@@ -120,6 +121,7 @@ class Facts:
     predictor: Event | None
     supernet: Event | None
     effects: Event | None
+    rounds: int
     searched: tuple[Event, ...]
     finished: bool
 
@@ -164,6 +166,7 @@ def gather(run: Run) -> Facts:
         predictor=_last(run, "predictor"),
         supernet=_last(run, "supernet"),
         effects=_last(run, "effects"),
+        rounds=len(run.events("binas_round")),
         searched=tuple(run.events("searched")),
         finished=bool(run.events("finished")) or (verified is not None and guarded),
     )

@@ -165,3 +165,31 @@ def test_merging_leaves_its_arguments_alone():
     base, over = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "d": {"e": 1}}
     assert merge(base, over) == {"a": {"b": 5, "c": 2}, "d": {"e": 1}}
     assert (base, over) == ({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "d": {"e": 1}})
+
+
+def test_an_automatic_space_suits_the_images_and_the_score():
+    names = {
+        (score, side): Config.from_dict({"search": {"score": score}}).space_name(side)
+        for score in ("zen", "binas")
+        for side in (8, 32, 224)
+    }
+    assert names["zen", 8] == "zen-tiny"
+    assert [names["binas", side] for side in (8, 32, 224)] == [
+        "mobilenetv3-tiny-images", "mobilenetv3-small-images", "mobilenetv3-binas",
+    ]  # fmt: skip
+    assert Config.from_dict({"space": "vit-tiny", "search": {"score": "binas"}}).space_name(8) == "vit-tiny"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"search": {"score": "binas", "evaluations": 50}}, r"search\.evaluations=50 has no effect with score: binas"),
+        ({"search": {"score": "binas", "algorithm": "random"}}, r"search\.algorithm='random' has no effect"),
+        ({"binas": {"paths": 8}}, "binas: has settings, but search.score='zen'"),
+        ({"search": {"score": "binas"}, "supernet": {"path": "x", "norms": "width"}}, "expected one or the other"),
+        ({"search": {"score": "binas"}, "supernet": {"recipe": {"sampler": "none"}}}, r"recipe\.sampler='none'"),
+    ],
+)
+def test_settings_of_a_search_by_binas_that_do_not_fit_are_refused(settings, told):
+    with pytest.raises(InvalidConfig, match=told):
+        Config.from_dict(settings)

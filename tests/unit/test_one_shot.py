@@ -216,6 +216,25 @@ def test_designs_keep_every_budget_and_say_what_is_certain() -> None:
         Designer(view, Gates((1, 8, 8), 10, (Constraint("params", 100.0),)), seed=0).best(estimator)
 
 
+@pytest.mark.parametrize("metric", ["peak_memory_bytes", "convs"])
+def test_budgets_on_costs_that_are_no_sum_are_kept_too(metric: str) -> None:
+    view = ElasticStructure(tiny())
+    estimator = KnownEffects(view).truth
+    free = Gates((1, 8, 8), 10, ())
+    costs = sorted(free(arch)[metric] for arch in sample(200))
+    gates = Gates((1, 8, 8), 10, (Constraint(metric, costs[20]),))
+    designs = Designer(view, gates, seed=0).best(estimator, count=3, distance=2)
+    assert len(designs) == 3
+    assert all(gates(design.arch)[metric] <= costs[20] for design in designs)
+    best = max(
+        float(estimator.predict(*view.arrays([arch]))[0])
+        for arch in sample(1_000, seed=7)
+        if free(arch)[metric] <= costs[20]
+    )
+    assert designs[0].expected >= best
+    assert designs[0].bound >= designs[0].objective
+
+
 def test_contributions_of_a_network_sum_to_its_prediction_and_cost() -> None:
     view = ElasticStructure(tiny())
     estimator = KnownEffects(view).truth

@@ -10,7 +10,7 @@ from nas.report.content import Figure, Note, Part, Section, Table
 from nas.report.facts import Facts
 from nas.report.figures import count, percent
 from nas.report.plot import both
-from search_spaces import default_space, load_space
+from search_spaces import load_space
 
 TITLE = "What every choice adds"
 FEW = 0.5  # Kendall's tau below which a reader is warned
@@ -28,10 +28,10 @@ def effects(facts: Facts) -> Section:
         f"effects, {how}, ranks {count(judged['networks'])} networks with Kendall's tau {judged['kendall']:.2f}. "
         "Effects are on the negative validation loss, in nats."
     )
-    name = facts.config.space
-    if name == "auto" and facts.input_shape is not None:
-        name = default_space(facts.input_shape[1])
-    view, estimator = structure_of(load_space(name)), effects_from_dict(found["effects"])
+    if facts.input_shape is None:
+        return Section("effects", TITLE, "Left out: the run file does not say what images it is for.")
+    view = structure_of(load_space(facts.config.space_name(facts.input_shape[1])))
+    estimator = effects_from_dict(found["effects"])
     rows = part_rows(view, estimator)
     parts: list[Part] = []
     for stage in dict.fromkeys(row.stage for row in rows):

@@ -32,8 +32,10 @@ def pareto(facts: Facts) -> Section:
 
 
 def _meaning(facts: Facts) -> str:
-    settings = facts.config.predictor
-    if facts.config.search.score != "predictor":
+    settings, score = facts.config.predictor, facts.config.search.score
+    if score == "binas":
+        return "The score is the negative validation loss of the network with the supernet's weights."
+    if score != "predictor":
         return "The score is computed without training: it ranks networks, it is no accuracy."
     return (
         f"The score is the validation accuracy that a predictor expects after {settings.epochs} epochs, less "
@@ -69,9 +71,14 @@ def progress(facts: Facts) -> Section:
         caption = "Candidates over a limit, by limit; one candidate can exceed several."
         parts.append(Figure(both(lambda w: draw_reasons(reasons, len(c), w)), caption))
     parts += _tables(facts, reasons)
-    algorithm = facts.config.search.algorithm.capitalize()
-    lead = f"{algorithm} over {count(len(c))} candidates, seed {facts.config.seed}."
+    lead = f"{_how(facts)} over {count(len(c))} candidates, seed {facts.config.seed}."
     return Section("progress", "Search progress", lead, tuple(parts))
+
+
+def _how(facts: Facts) -> str:
+    if facts.config.search.score == "binas":
+        return f"Random networks, then {count(facts.rounds)} rounds of the exact program's best,"
+    return facts.config.search.algorithm.capitalize()
 
 
 def _reasons(facts: Facts) -> list[tuple[str, int]]:

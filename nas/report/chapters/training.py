@@ -101,7 +101,8 @@ def training(facts: Facts) -> Section:
     took = sum(float(e["seconds"]) for e in facts.epochs)
     last = facts.epochs[-1]
     reached = percent(last["validation_top1"], 2)
-    lead = f"{len(facts.epochs)} epochs in {seconds(took)}; validation top-1 ends at {reached}."
+    start = "From the weights of the supernet: " if facts.config.search.score == "binas" else ""
+    lead = f"{start}{len(facts.epochs)} epochs in {seconds(took)}; validation top-1 ends at {reached}."
     if facts.test:
         error = percent(facts.test["standard_error"], 2)
         lead += f" On the held-out test images: {percent(facts.test['top1'], 2)} ± {error}."
