@@ -32,10 +32,11 @@ from nas.one_shot.measurement import Paths, families_of, measure_effects
 from nas.one_shot.models import ADDITIVE, BILINEAR, SEPARABLE, WholeNetworkModel
 from nas.one_shot.pool import ScorePool
 from nas.one_shot.refit import Quality, quality, refit
-from nas.one_shot.scores import ScoringSettings, SubnetScore
+from nas.one_shot.scores import ScoringSettings
 from nas.one_shot.structure import SpaceView, structure_of
 from nas.train.data import load_dataset
 from nas.train.supernet.file import holds_supernet, load_facts, save_supernet
+from nas.train.supernet.judge import SubnetScore
 from nas.train.supernet.recipe import SupernetRecipe
 from nas.train.supernet.training import train_supernet
 from predictors.models.bilinear_effects import BilinearEstimator, estimate

@@ -74,7 +74,6 @@ class Supernet(nn.Module):
         self.active: Architecture | None = None
         self._given: Mapping[str, Tensor] | None = None
         self._plans: OrderedDict[str, Plan] = OrderedDict()
-        self._parameters_by_name: dict[str, str] = {}
         for name, shape in self.shapes.items():
             key = name.replace(".", "/")
             if name.endswith(STATISTICS):

@@ -26,6 +26,7 @@ def evaluate(folder: Path, specs: tuple[str, ...], data: str | None, device: str
     Networks are ranked by their loss, which tells them apart better than top-1.
     """
     from hardware.counts import count
+    from nas.train.evaluate import Evaluation
     from nas.train.finalists import threads
     from nas.train.supernet.file import load_supernet
     from nas.train.supernet.subnet import dataset_of, evaluate_subnet
@@ -44,11 +45,11 @@ def evaluate(folder: Path, specs: tuple[str, ...], data: str | None, device: str
                 {
                     "network": spec if len(spec) <= 40 else f"{spec[:39]}…",
                     "digest": arch.digest,
-                    "loss": found.evaluation.loss,
-                    "loss_error": found.loss_standard_error,
-                    "top1": found.evaluation.top1,
-                    "top1_error": found.evaluation.standard_error,
-                    "images": found.evaluation.n,
+                    "loss": found.loss,
+                    "loss_error": found.loss_error,
+                    "top1": found.top1,
+                    "top1_error": Evaluation(found.top1, found.loss, found.n).standard_error,
+                    "images": found.n,
                     "params": counts.params,
                     "macs": counts.macs,
                 }

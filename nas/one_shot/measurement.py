@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.one_shot.scores import Scores, SubnetScore
+from nas.one_shot.scores import Scores
 from nas.one_shot.structure import SpaceView
+from nas.train.supernet.judge import SubnetScore
 from predictors.models.bilinear_effects import BilinearEstimator, estimate
 from predictors.models.bilinear_structure import Floats, Indices, Query, Structure, measurement_plan
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nas.one_shot.scores import ScoringSettings, SubnetScore, SubnetScorer
+from nas.one_shot.scores import ScoringSettings, SubnetScorer
 from nas.runners.ray_session import start_ray
 from nas.train.data import load_dataset
 from nas.train.supernet.file import load_supernet, weights_digest
+from nas.train.supernet.judge import SubnetScore
 from search_spaces.arch import Architecture
 
 BATCH = 24  # networks of a message at most: neighbours share the blocks that they begin with

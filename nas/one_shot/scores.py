@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
-from nas.one_shot.judge import Judge, Norms
 from nas.train.evaluate import Normaliser, to_tensors
 from nas.train.images import Dataset, Split
+from nas.train.supernet.judge import Judge, Norms, SubnetScore, image_losses
 from search_spaces.arch import Architecture
 from search_spaces.supernet import Supernet
 
 BATCH = 512
-
-
-@dataclass(frozen=True, slots=True)
-class SubnetScore:
-    """What one network of a supernet does on n held-out images.
-
-    Attributes:
-        digest: of the design.
-        loss: mean cross-entropy, nats; lower is better.
-        loss_error: its standard error over images.
-        top1: share of images that are right, 0..1.
-        n: images.
-    """
-
-    digest: str
-    loss: float
-    loss_error: float
-    top1: float
-    n: int
-
-    @property
-    def score(self) -> float:
-        """Negative loss: higher is better."""
-        return -self.loss
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``SubnetScore(**data)`` is the same."""
-        return asdict(self)
 
 
 class Scores(Protocol):
@@ -102,7 +72,7 @@ class SubnetScorer:
         calibration = _part(dataset.train, self.settings.calibration, self.settings.seed + 1)
         statistics = torch.split(normalise(to_tensors(calibration, device)[0]), BATCH)
         parts = torch.split(normalise(images), BATCH)
-        self._judged = Judge(self.supernet, statistics, parts, self.settings.norms)
+        self._judge = Judge(self.supernet, statistics, parts, self.settings.norms)
         self._known: dict[str, SubnetScore] = {}
 
     def scores(self, archs: Sequence[Architecture]) -> list[SubnetScore]:
@@ -112,23 +82,12 @@ class SubnetScorer:
     def score(self, arch: Architecture) -> SubnetScore:
         """Of one network; raises InvalidArchitecture."""
         if arch.digest not in self._known:
-            losses, right = self._judge(arch)
-            n = len(losses)
-            error = float(losses.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-            self._known[arch.digest] = SubnetScore(arch.digest, float(losses.mean()), error, right / n, n)
+            self._known[arch.digest] = SubnetScore.of(arch, self._judge.logits(arch), self._labels)
         return self._known[arch.digest]
 
     def per_image_losses(self, arch: Architecture) -> NDArray[np.float64]:
         """(n,) cross-entropy on every image, for comparing two networks image by image."""
-        return self._judge(arch)[0]
-
-    def _judge(self, arch: Architecture) -> tuple[NDArray[np.float64], int]:
-        losses, right = [], 0
-        with torch.inference_mode():
-            for logits, labels in zip(self._judged.logits(arch), self._labels, strict=True):
-                losses.append(F.cross_entropy(logits.float(), labels, reduction="none").double())
-                right += int((logits.argmax(1) == labels).sum())
-        return torch.cat(losses).cpu().numpy(), right
+        return image_losses(self._judge.logits(arch), self._labels)
 
 
 def _part(split: Split, count: int | None, seed: int) -> Split:

@@ -10,7 +10,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from nas.train.advance import advance
 from nas.train.augment import choose_augment
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.distill import Distillation
@@ -25,8 +25,9 @@ from nas.train.ema import WeightAverage
 from nas.train.evaluate import Normaliser, evaluate, to_tensors
 from nas.train.images import Dataset
 from nas.train.optimiser import ADAMW_SHARE, adamw, has_attention, nesterov_sgd
+from nas.train.precision import Precision
 from nas.train.recipe import Recipe
-from nas.train.schedule import learning_rate_at, warmup_steps
+from nas.train.schedule import set_learning_rate
 from nas.train.seeding import seeded
 
 _HOPELESS = 20.0  # a mean loss above this many times that of guessing does not come back
@@ -99,14 +100,7 @@ def fit(  # noqa: PLR0913 - the training's facts, all named
     Raises: TrainingDiverged, InvalidCheckpoint.
     """
     training = Training(model, dataset, recipe, seed=seed, device=device, distillation=distillation)
-    if checkpoint is not None and checkpoint.exists():
-        training.load(checkpoint)
-    while training.epoch < recipe.epochs:
-        report = training.train_epoch()
-        if checkpoint is not None:
-            training.save(checkpoint)
-        if on_epoch is not None:
-            on_epoch(report)
+    advance(training, recipe.epochs, checkpoint, on_epoch)
     model.load_state_dict(training.final.state_dict())
     model.eval()
     return FitReport(tuple(training.curve))
@@ -150,8 +144,8 @@ class Training:
         self._normalise = Normaliser(dataset, self.device)
         self._augment = choose_augment(recipe.augment, dataset.input_shape, attention=has_attention(self.model))
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self._half = _half_type(self.device) if recipe.mixed_precision else None
-        self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)
+        self._precision = Precision(self.device, mixed=recipe.mixed_precision)
+        self._scaler = self._precision.scaler
 
     @property
     def epoch(self) -> int:
@@ -193,7 +187,7 @@ class Training:
     def _step(self, batch: Tensor, generator: Generator) -> Tensor:
         images = self._normalise(self._augment(self._images[batch], generator))
         self.optimiser.zero_grad(set_to_none=True)
-        with self._autocast():
+        with self._precision.autocast():
             logits = self.model(images.contiguous(memory_format=self._layout))
             loss: Tensor = self._loss(logits, self._labels[batch])
             if self.distillation is not None:
@@ -216,17 +210,8 @@ class Training:
             seconds = time.perf_counter() - start
         return seconds * (len(self._labels) // size)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None)
-
     def _set_learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        warmup = warmup_steps(self.recipe.warmup_epochs, steps_per_epoch, self.recipe.epochs)
-        total = steps_per_epoch * self.recipe.epochs
-        peak = self._share * self.recipe.learning_rate
-        rate = learning_rate_at(step, total=total, warmup=warmup, peak=peak)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
-        return rate
+        return set_learning_rate(self.optimiser, self.recipe, step, steps_per_epoch, share=self._share)
 
     def _check(self, mean_loss: float) -> None:
         if not mean_loss <= _HOPELESS * math.log(self.dataset.num_classes):
@@ -273,9 +258,3 @@ class Training:
             "seed": self.seed,
             "distillation": None if self.distillation is None else self.distillation.to_dict(),
         }
-
-
-def _half_type(device: torch.device) -> torch.dtype | None:
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -6,13 +6,14 @@ Source: Yu and Huang 2019, "Universally Slimmable Networks" (arXiv 1903.05134), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.arch import Architecture
-from search_spaces.layers import NORM
+from search_spaces.execute import execute
+from search_spaces.layers import NORM, Layer
 from search_spaces.sharing import STATISTICS
 from search_spaces.supernet import Supernet
 
@@ -60,26 +61,38 @@ def recalibrated(supernet: Supernet, arch: Architecture, batches: Iterable[Tenso
     Returns: by the names of the architecture's own state dict, for ``Supernet.activate`` and ``extract``.
     Raises: NoCalibrationImages, InvalidArchitecture.
     """
-    layers, _ = supernet.plan(arch)
-    totals: dict[str, Tensor] = {}
-    seen = 0
+    kept = list(batches)
+    for images in kept:
+        _check(images)
+    if not kept:
+        raise NoCalibrationImages("recalibration: no batch of images, expected at least one")
+    return own_statistics(supernet.plan(arch)[0], supernet.tensors(arch), kept)[1]
+
+
+def own_statistics(
+    layers: Sequence[Layer], tensors: Mapping[str, Tensor], batches: Sequence[Tensor]
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Run layers on batches, each normalised by itself, without gradients.
+
+    Args:
+        layers: of a network, or of a part of one.
+        tensors: of these layers; none is changed.
+        batches: inputs (N, C, H, W).
+    Returns: the output of each batch; and by name the means over batches of the norms' means and variances.
+    """
+    outputs, totals = [], dict[str, Tensor]()
     with torch.no_grad():
-        shared = supernet.tensors(arch)
-        for images in batches:
-            _check(images)
+        for x in batches:
             fresh = {
-                f"{layer.name}.{leaf}": torch.zeros(layer.channels, device=images.device)
+                f"{layer.name}.{leaf}": torch.zeros(layer.channels, device=x.device)
                 for layer in layers
                 if layer.op == NORM
                 for leaf in STATISTICS
             }
-            supernet.run(arch, images, {**shared, **fresh}, momentum=1.0)
+            outputs.append(execute(layers, {**tensors, **fresh}, x, norm="update", momentum=1.0))
             for name, value in fresh.items():
                 totals[name] = totals[name] + value if name in totals else value
-            seen += 1
-    if not seen:
-        raise NoCalibrationImages("recalibration: no batch of images, expected at least one")
-    return {name: value / seen for name, value in totals.items()}
+    return outputs, {name: value / len(batches) for name, value in totals.items()}
 
 
 def _check(images: Tensor) -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from nas.one_shot.measurement import Paths, measure_effects
 from nas.one_shot.pool import ScorePool, ScoringFailed
-from nas.one_shot.scores import ScoringSettings, SubnetScore
+from nas.one_shot.scores import ScoringSettings
 from nas.one_shot.structure import structure_of
 from nas.runners.ray_session import start_ray
 from nas.train.data import load_dataset
 from nas.train.supernet.file import save_supernet
+from nas.train.supernet.judge import SubnetScore
 from nas.train.supernet.recipe import SupernetRecipe
 from search_spaces import SPACES
 from search_spaces.arch import Architecture

@@ -18,7 +18,7 @@ from nas.one_shot.effects_json import UnreadableEffects, effects_from_dict, effe
 from nas.one_shot.measurement import Paths, families_of, measure_effects
 from nas.one_shot.pool import ScorePool
 from nas.one_shot.refit import refit
-from nas.one_shot.scores import ScoringSettings, SubnetScore, SubnetScorer
+from nas.one_shot.scores import ScoringSettings, SubnetScorer
 from nas.one_shot.structure import ElasticStructure, NoStages, structure_of
 from nas.records import Constraint
 from nas.train.data import Dataset, load_dataset
@@ -26,6 +26,7 @@ from nas.train.evaluate import Normaliser, evaluate, to_tensors
 from nas.train.images import Split
 from nas.train.recalibration import recalibrate_
 from nas.train.supernet.file import save_supernet
+from nas.train.supernet.judge import SubnetScore
 from nas.train.supernet.recipe import SupernetRecipe
 from predictors.models.bilinear_effects import BilinearEstimator
 from predictors.models.bilinear_structure import measurement_plan

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nas.one_shot import judge
-from nas.one_shot.judge import Judge
 from nas.one_shot.models import ADDITIVE, BILINEAR, MEASURED, SEPARABLE, MeasuredModel, WholeNetworkModel, compare
 from nas.one_shot.structure import ElasticStructure, structure_of
 from nas.train.recalibration import NoCalibrationImages, recalibrated
+from nas.train.supernet import judge
+from nas.train.supernet.judge import Judge
 from predictors.models.bilinear_effects import BilinearEstimator
 from predictors.rank import kendall
 from search_spaces import SPACES

@@ -287,9 +287,9 @@ def test_a_network_is_judged_as_what_is_extracted(few: Dataset) -> None:
     network, difference = extract_subnet(supernet, arch, few)
     alone = evaluate(network, *to_tensors(few.validation), normalise=Normaliser(few))
     assert difference <= 1e-5
-    assert found.evaluation.top1 == alone.top1
-    assert found.evaluation.loss == pytest.approx(alone.loss, rel=1e-5)
-    assert 0 < found.loss_standard_error < found.evaluation.loss
+    assert found.top1 == alone.top1
+    assert found.loss == pytest.approx(alone.loss, rel=1e-5)
+    assert 0 < found.loss_error < found.loss
 
 
 def test_a_training_that_diverges_or_collapses_says_so(few: Dataset) -> None:

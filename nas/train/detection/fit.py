@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from nas.train.advance import advance
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.detection.augment import augment
 from nas.train.detection.average_precision import AveragePrecision, average_precision
@@ -31,7 +32,7 @@ from nas.train.evaluate import Normaliser
 from nas.train.fit import TrainingDiverged
 from nas.train.images import ImageTask, InvalidDataset
 from nas.train.optimiser import nesterov_sgd
-from nas.train.schedule import learning_rate_at, warmup_steps
+from nas.train.schedule import set_learning_rate
 from nas.train.seeding import seeded
 
 _HOPELESS = 1e3  # untrained, the three losses together are about 3
@@ -88,14 +89,7 @@ def fit_detector(  # noqa: PLR0913 - the training's facts, all named
     Raises: TrainingDiverged, InvalidCheckpoint, InvalidDataset.
     """
     training = DetectionTraining(model, dataset, recipe, seed=seed, device=device)
-    if checkpoint is not None and checkpoint.exists():
-        training.load(checkpoint)
-    while training.epoch < recipe.epochs:
-        report = training.train_epoch()
-        if checkpoint is not None:
-            training.save(checkpoint)
-        if on_epoch is not None:
-            on_epoch(report)
+    advance(training, recipe.epochs, checkpoint, on_epoch)
     model.load_state_dict(training.final.state_dict())
     model.eval()
     return tuple(training.curve)
@@ -199,12 +193,7 @@ class DetectionTraining:
         return torch.stack(losses).detach().double().cpu()
 
     def _set_learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        warmup = warmup_steps(self.recipe.warmup_epochs, steps_per_epoch, self.recipe.epochs)
-        total = steps_per_epoch * self.recipe.epochs
-        rate = learning_rate_at(step, total=total, warmup=warmup, peak=self.recipe.learning_rate)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
-        return rate
+        return set_learning_rate(self.optimiser, self.recipe, step, steps_per_epoch)
 
     def save(self, path: Path) -> None:
         """Write everything that the next epoch depends on."""

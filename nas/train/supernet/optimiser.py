@@ -9,6 +9,7 @@ from nas.train.optimiser import ADAMW_SHARE, BETA2, step_scale
 from nas.train.supernet.recipe import SupernetRecipe
 from search_spaces.extremes import largest
 from search_spaces.layers import ATTENTION
+from search_spaces.sharing import HEAD
 from search_spaces.supernet import Supernet
 
 
@@ -24,9 +25,10 @@ def make_optimiser(supernet: Supernet, recipe: SupernetRecipe) -> torch.optim.Op
     Decay is on kernels and classifiers alone; wide classifiers take smaller steps, see ``nas.train.optimiser``.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in supernet.parameters():
-        decayed = parameter.ndim in (2, 4)
-        scale = step_scale(parameter.shape[1]) if parameter.ndim == 2 and "fc" in _name(supernet, parameter) else 1.0
+    for name, parameter in supernet.named_parameters():
+        classifies = name.startswith(f"{HEAD}/") and parameter.ndim == 2
+        decayed = classifies or parameter.ndim == 4  # matrices between kernel sizes begin as the identity
+        scale = step_scale(parameter.shape[1]) if classifies else 1.0
         groups.setdefault((recipe.weight_decay if decayed else 0.0, scale), []).append(parameter)
     by_adamw = has_attention(supernet)
     factor = 1 / ADAMW_SHARE if by_adamw else 1.0
@@ -34,7 +36,3 @@ def make_optimiser(supernet: Supernet, recipe: SupernetRecipe) -> torch.optim.Op
     if by_adamw:
         return torch.optim.AdamW(rows, lr=ADAMW_SHARE * recipe.learning_rate, betas=(recipe.momentum, BETA2))
     return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-
-
-def _name(supernet: Supernet, parameter: nn.Parameter) -> str:
-    return next(name for name, found in supernet.named_parameters() if found is parameter)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas.train.data import load_dataset
-from nas.train.evaluate import BATCH, Evaluation, Normaliser, to_tensors
+from nas.train.evaluate import BATCH, Normaliser, to_tensors
 from nas.train.images import Dataset, Split
 from nas.train.recalibration import recalibrated
 from nas.train.supernet.file import InvalidSupernet, SupernetFacts
+from nas.train.supernet.judge import Judge, SubnetScore
 from search_spaces.arch import Architecture
 from search_spaces.build import Network
 from search_spaces.supernet import Supernet
@@ -25,19 +22,6 @@ TOLERANCE = 1e-5  # between the outputs of the supernet and of what is extracted
 
 class ExtractionFailed(RuntimeError):
     """The extracted network does not compute what the supernet computes."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubnetResult:
-    """What one network does on n images with statistics of its own.
-
-    Attributes:
-        evaluation: top-1 and loss.
-        loss_standard_error: of the mean loss over images, nats.
-    """
-
-    evaluation: Evaluation
-    loss_standard_error: float
 
 
 def dataset_of(facts: SupernetFacts, data: str | None = None) -> Dataset:
@@ -64,26 +48,16 @@ def calibration_batches(dataset: Dataset, device: torch.device | str, *, seed: i
     return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
 
 
-def evaluate_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) -> SubnetResult:
+def evaluate_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) -> SubnetScore:
     """Recalibrate and evaluate on the validation images; the supernet is not changed.
 
     Raises: InvalidArchitecture: no member of the space.
     """
     device = supernet.device
-    statistics = recalibrated(supernet, arch, calibration_batches(dataset, device))
     images, labels = to_tensors(dataset.validation, device)
-    normalise = Normaliser(dataset, device)
-    losses, right = [], 0
-    with torch.inference_mode():
-        tensors = {**supernet.tensors(arch), **statistics}
-        for batch, wanted in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
-            logits = supernet.run(arch, normalise(batch), tensors, norms="given").float()
-            losses.append(F.cross_entropy(logits, wanted, reduction="none").double())
-            right += int((logits.argmax(1) == wanted).sum())
-    every = torch.cat(losses)
-    n = len(every)
-    error = float(every.std()) / math.sqrt(n) if n > 1 else math.nan
-    return SubnetResult(Evaluation(right / n, float(every.mean()), n), error)
+    parts = torch.split(Normaliser(dataset, device)(images), BATCH)
+    judge = Judge(supernet, calibration_batches(dataset, device), parts, "recalibrated")
+    return SubnetScore.of(arch, judge.logits(arch), torch.split(labels, BATCH))
 
 
 def extract_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) -> tuple[Network, float]:

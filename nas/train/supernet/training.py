@@ -19,15 +19,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from nas.train.advance import advance
 from nas.train.augment import choose_augment
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.evaluate import Normaliser, to_tensors
 from nas.train.fit import TrainingDiverged
 from nas.train.images import Dataset
 from nas.train.optimiser import ADAMW_SHARE
-from nas.train.recalibration import recalibrated
-from nas.train.schedule import learning_rate_at, warmup_steps
+from nas.train.precision import Precision
+from nas.train.schedule import set_learning_rate
 from nas.train.seeding import seeded
+from nas.train.supernet.judge import Judge, SubnetScore
 from nas.train.supernet.optimiser import has_attention, make_optimiser
 from nas.train.supernet.prior import prior_of
 from nas.train.supernet.recipe import SupernetRecipe
@@ -51,7 +53,7 @@ class SupernetEpoch:
         epoch: from 1.
         learning_rate: of its last step.
         largest_loss: mean training loss of the first network of its steps (the largest, where there is one), nats.
-        others_loss: of the others, soft labels included; NaN without others.
+        others_loss: of the others, soft labels included; None without others.
         largest_top1, smallest_top1: on validation images with statistics of their own.
         members_top1: of a few random networks, the same in every epoch.
         networks: trained in the epoch, with repetitions.
@@ -110,10 +112,10 @@ class SupernetTraining:
         self._images, self._labels = to_tensors(dataset.train, self.device)
         self._normalise = Normaliser(dataset, self.device)
         self._augment = choose_augment(recipe.augment, dataset.input_shape, attention=attention)
-        self._half = _half_type(self.device) if recipe.mixed_precision else None
-        self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)
+        precision = Precision(self.device, mixed=recipe.mixed_precision)
+        self._scaler = precision.scaler
         prior = prior_of(recipe.prior, dataset.input_shape, dataset.num_classes)
-        self._step = Step(supernet, recipe, prior, self._autocast, self._scaler.scale)
+        self._step = Step(supernet, recipe, prior, precision.autocast, self._scaler.scale)
         self._teacher_state: dict[str, Tensor] | None = None
         self._watched = self._watched_networks()
         if recipe.zero_last:
@@ -135,7 +137,7 @@ class SupernetTraining:
             self._keep_teacher({name: value.clone() for name, value in self.supernet.state_dict().items()})
         with seeded(self.seed, self.epoch, self.device) as generator:
             largest_loss, others_loss, networks, rate = self._pass(generator)
-        tops = [self._top1(arch) for arch in self._watched]
+        tops = self._validated()
         found = SupernetEpoch(
             self.epoch + 1,
             rate,
@@ -214,29 +216,17 @@ class SupernetTraining:
         members = (self.supernet.space.sample(rng) for _ in range(_MEMBERS))
         return (self.sampler.largest, self.sampler.smallest, *members)
 
-    def _top1(self, arch: Architecture) -> float:
-        """Share of validation images that a network with statistics of its own gets right."""
+    def _validated(self) -> list[float]:
+        """Share of validation images that each watched network gets right, with statistics of its own."""
         chosen = np.random.default_rng((self.seed, 0xCA1)).permutation(len(self._labels))[:_CALIBRATION]
         calibration = self._normalise(self._images[torch.from_numpy(chosen).to(self.device)])
         images, labels = to_tensors(self.dataset.validation, self.device)
-        images, labels = images[:_VALIDATION], labels[:_VALIDATION]
-        statistics = recalibrated(self.supernet, arch, [calibration])
-        with torch.inference_mode():
-            tensors = {**self.supernet.tensors(arch), **statistics}
-            logits = self.supernet.run(arch, self._normalise(images), tensors, norms="given")
-        return float((logits.argmax(1) == labels).float().mean())
-
-    def _autocast(self) -> Any:
-        return torch.autocast(self.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None)
+        images, labels = self._normalise(images[:_VALIDATION]), labels[:_VALIDATION]
+        judge = Judge(self.supernet, [calibration], [images], "recalibrated")
+        return [SubnetScore.of(arch, judge.logits(arch), [labels]).top1 for arch in self._watched]
 
     def _set_learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        recipe = self.recipe
-        warmup = warmup_steps(recipe.warmup_epochs, steps_per_epoch, recipe.epochs)
-        peak = self._rate_share * recipe.learning_rate
-        rate = learning_rate_at(step, total=steps_per_epoch * recipe.epochs, warmup=warmup, peak=peak)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
-        return rate
+        return set_learning_rate(self.optimiser, self.recipe, step, steps_per_epoch, share=self._rate_share)
 
     def _check(self, mean_loss: float) -> None:
         if not mean_loss <= _HOPELESS * math.log(self.dataset.num_classes):
@@ -325,14 +315,7 @@ def train_supernet(  # noqa: PLR0913 - the training's facts, all named
     Raises: TrainingDiverged, InvalidCheckpoint.
     """
     training = SupernetTraining(supernet, dataset, recipe, seed=seed, device=device)
-    if checkpoint is not None and checkpoint.exists():
-        training.load(checkpoint)
-    while training.epoch < recipe.epochs:
-        report = training.train_epoch()
-        if checkpoint is not None:
-            training.save(checkpoint)
-        if on_epoch is not None:
-            on_epoch(report)
+    advance(training, recipe.epochs, checkpoint, on_epoch)
     supernet.eval()
     return tuple(training.curve)
 
@@ -341,9 +324,3 @@ def _at_side(images: Tensor, side: int) -> Tensor:
     if images.shape[-1] == side == images.shape[-2]:
         return images
     return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-
-
-def _half_type(device: torch.device) -> torch.dtype | None:
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -7,23 +7,70 @@ the same numbers either way, so results do not depend on what came before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from nas.train.recalibration import NoCalibrationImages
+from nas.train.recalibration import NoCalibrationImages, own_statistics
 from search_spaces.arch import Architecture
 from search_spaces.execute import execute
-from search_spaces.layers import NORM, Layer
-from search_spaces.sharing import STATISTICS
+from search_spaces.layers import Layer
 from search_spaces.supernet import Supernet
 
 Norms = Literal["recalibrated", "batch", "stored"]
 KEPT_BYTES = 256 * 1024 * 1024  # of outputs of blocks
 Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetScore:
+    """What one network of a supernet does on n held-out images.
+
+    Attributes:
+        digest: of the design.
+        loss: mean cross-entropy, nats; lower is better.
+        loss_error: its standard error over images.
+        top1: share of images that are right, 0..1.
+        n: images.
+    """
+
+    digest: str
+    loss: float
+    loss_error: float
+    top1: float
+    n: int
+
+    @property
+    def score(self) -> float:
+        """Negative loss: higher is better."""
+        return -self.loss
+
+    @classmethod
+    def of(cls, arch: Architecture, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Self:
+        """From the logits (N, classes) and labels (N,) of batches of images."""
+        losses = image_losses(logits, labels)
+        right = sum(int((some.argmax(1) == wanted).sum()) for some, wanted in zip(logits, labels, strict=True))
+        n = len(losses)
+        error = float(losses.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+        return cls(arch.digest, float(losses.mean()), error, right / n, n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; ``SubnetScore(**data)`` is the same."""
+        return asdict(self)
+
+
+def image_losses(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> NDArray[np.float64]:
+    """(n,) cross-entropy of every image of batches."""
+    pairs = zip(logits, labels, strict=True)
+    losses = [F.cross_entropy(some.float(), wanted, reduction="none").double() for some, wanted in pairs]
+    return np.asarray(torch.cat(losses).cpu().numpy(), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,28 +152,11 @@ class Judge:
     def _run(self, segment: Sequence[Layer], tensors: Mapping[str, Tensor], stop: Stop) -> Stop:
         """A block or the head, first for the statistics, then for the held-out images."""
         self.blocks_run += 1
-        outputs, statistics = self._calibrated(segment, tensors, stop.calibration)
+        outputs, statistics = own_statistics(segment, tensors, stop.calibration)
         mode: Literal["batch", "given"] = "batch" if self._norms == "batch" else "given"
         given = {**tensors, **statistics}
         images = tuple(execute(segment, given, x, norm=mode) for x in stop.images)
-        return Stop(max(stop.blocks, segment[0].block + 1), outputs, images)
-
-    def _calibrated(
-        self, segment: Sequence[Layer], tensors: Mapping[str, Tensor], batches: Sequence[Tensor]
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Outputs of each batch, normalised by itself; means over batches of means and variances."""
-        outputs, totals = [], dict[str, Tensor]()
-        for x in batches:
-            fresh = {
-                f"{layer.name}.{leaf}": torch.zeros(layer.channels, device=x.device)
-                for layer in segment
-                if layer.op == NORM
-                for leaf in STATISTICS
-            }
-            outputs.append(execute(segment, {**tensors, **fresh}, x, norm="update", momentum=1.0))
-            for name, value in fresh.items():
-                totals[name] = totals[name] + value if name in totals else value
-        return tuple(outputs), {name: value / len(batches) for name, value in totals.items()}
+        return Stop(max(stop.blocks, segment[0].block + 1), tuple(outputs), images)
 
 
 def _segments(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
