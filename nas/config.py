@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -315,6 +315,14 @@ def parse_setting(text: str) -> dict[str, Any]:
     for name in reversed(path.strip().split(".")):
         setting = {name: setting}
     return dict(setting)
+
+
+def with_settings(base: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+    """Settings with those of --set on top, the last one of a name counts; raises InvalidConfig."""
+    merged = dict(base)
+    for text in texts:
+        merged = merge(merged, parse_setting(text))
+    return merged
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:

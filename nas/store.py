@@ -155,13 +155,18 @@ class RunStore:
     @contextmanager
     def _extending(self) -> Iterator[None]:
         with _writing(self.path):
-            if self._connection.invalidated:  # an interrupt broke a statement; what it wrote is gone
+            if self._interrupted():
                 self._connection.rollback()
             try:
                 yield
             except DatabaseError:
                 self._connection.rollback()  # else the connection cannot even be closed
                 raise
+
+    def _interrupted(self) -> bool:
+        """Whether an interrupt broke a statement, or a commit half-way; what those wrote is gone."""
+        transaction = self._connection.get_transaction()
+        return self._connection.invalidated or (transaction is not None and not transaction.is_active)
 
     def results(self) -> Iterator[Result]:
         """All recorded results in candidate order."""

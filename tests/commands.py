@@ -5,6 +5,7 @@ Run as a program, this file is that process: it reads requests as JSON lines and
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,7 @@ def _serve():
 
 def _become(request):
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
     os.chdir(request["cwd"])
     for number, name in ((1, "out"), (2, "err")):
         target = os.open(f"{request['output']}.{name}", os.O_WRONLY)

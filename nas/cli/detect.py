@@ -165,13 +165,11 @@ def _levels(text: str) -> tuple[int, ...]:
 
 def _recipe(epochs: int | None, settings: tuple[str, ...]) -> DetectionRecipe:
     """Of --epochs and --set; --set wins."""
-    from nas.config import merge, parse_setting
+    from nas.config import with_settings
     from nas.train.detection.recipe import DetectionRecipe
 
-    values: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    for text in settings:
-        values = merge(values, parse_setting(text))
-    return DetectionRecipe.from_dict(values)
+    given = {} if epochs is None else {"epochs": epochs}
+    return DetectionRecipe.from_dict(with_settings(given, settings))
 
 
 def _initial(arch: Architecture, num_classes: int, design: Any, init: Path | None, seed: int) -> Detector:

@@ -112,14 +112,12 @@ def trust(  # noqa: PLR0913 - the options
     Called again after an interruption it goes on. The report also holds a rank ensemble:
     `netwright search --score ensemble:FOLDER`.
     """
-    from nas.config import merge, parse_setting
+    from nas.config import with_settings
     from nas.objective import CLOSED_FORM, SCORES
     from nas.proxies.settings import TrustSettings
     from nas.proxies.trust import FILE_NAME, judge_proxies
 
-    recipe: dict[str, Any] = {}
-    for text in settings:
-        recipe = merge(recipe, parse_setting(text))
+    recipe = with_settings({}, settings)
     asked = TrustSettings(
         data=data, space=space, limits={k: v for k, v in limits.items() if v is not None}, device=device,
         networks=networks, repeats=repeats, epochs=epochs, images=None if all_images else images, recipe=recipe,

@@ -86,7 +86,7 @@ def resume(run: Path, as_json: bool, quiet: bool) -> None:
 
 def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
     """Flags and --set values as nested settings; --set wins."""
-    from nas.config import merge, parse_setting
+    from nas.config import merge, with_settings
 
     places = {
         "data": "data", "space": "space", "device": "device", "seed": "seed",
@@ -106,9 +106,7 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
             over = merge(over, setting)
     if flags["also"]:
         over = merge(over, {"also": [_further(text) for text in flags["also"]]})
-    for text in settings:
-        over = merge(over, parse_setting(text))
-    return over
+    return with_settings(over, settings)
 
 
 def _further(text: str) -> dict[str, str]:

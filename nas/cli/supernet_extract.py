@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -95,24 +95,19 @@ class _Tuning:
     """How the network is fine-tuned."""
 
     def __init__(self, epochs: int, distillation: float, settings: tuple[str, ...], seed: int, device: str) -> None:
-        from nas.config import merge, parse_setting
+        from nas.config import with_settings
         from nas.train.recipe import Recipe
 
-        values: dict[str, Any] = {"epochs": epochs, "learning_rate": FINE_TUNING_RATE, "weight_decay": 0.0}
-        for text in settings:
-            values = merge(values, parse_setting(text))
-        self.recipe = Recipe.from_dict(values)
+        values = {"epochs": epochs, "learning_rate": FINE_TUNING_RATE, "weight_decay": 0.0}
+        self.recipe = Recipe.from_dict(with_settings(values, settings))
         self.distillation, self.seed, self.device = distillation, seed, device
 
 
 def _fine_tune(network: Network, supernet: Supernet, dataset: Dataset, tuning: _Tuning, quiet: bool) -> None:
-    from nas.train.distill import Distillation
     from nas.train.fit import EpochReport, fit
-    from nas.train.supernet.subnet import extract_subnet
-    from search_spaces.extremes import largest
+    from nas.train.supernet.subnet import largest_as_teacher
 
-    teacher, _ = extract_subnet(supernet, largest(supernet.space), dataset)
-    lesson = Distillation(teacher, tuning.distillation, name=f"largest network of supernet {supernet.digest}")
+    lesson = largest_as_teacher(supernet, dataset, tuning.distillation)
     with narrator(quiet) as teller:
 
         def tell(report: EpochReport) -> None:

@@ -79,13 +79,11 @@ def train(  # noqa: PLR0913 - the options
 
 def _recipe(given: dict[str, Any]) -> SupernetRecipe:
     """Of the options; --set wins."""
-    from nas.config import merge, parse_setting
+    from nas.config import with_settings
     from nas.train.supernet.recipe import SupernetRecipe
 
     values = {name: given[name] for name in _SHORTCUTS if given[name] is not None}
-    for text in given["settings"]:
-        values = merge(values, parse_setting(text))
-    return SupernetRecipe.from_dict(values)
+    return SupernetRecipe.from_dict(with_settings(values, given["settings"]))
 
 
 def _finished(out: Path, supernet: Supernet, data: str, recipe: SupernetRecipe, seed: int) -> SupernetFacts | None:

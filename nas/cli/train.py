@@ -79,13 +79,11 @@ def train(  # noqa: PLR0913 - the options
 
 def _recipe(epochs: int | None, settings: tuple[str, ...]) -> Recipe:
     """Of --epochs and --set; --set wins."""
-    from nas.config import merge, parse_setting
+    from nas.config import with_settings
     from nas.train.recipe import Recipe
 
-    values: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    for text in settings:
-        values = merge(values, parse_setting(text))
-    return Recipe.from_dict(values)
+    given = {} if epochs is None else {"epochs": epochs}
+    return Recipe.from_dict(with_settings(given, settings))
 
 
 def checkpoint_beside(out: Path, overwrite: bool) -> Path:

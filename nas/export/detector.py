@@ -26,12 +26,13 @@ from nas.export.place import (
     staging_folder,
     writing,
 )
-from nas.export.pretrained import SCHEMA_VERSION, load_config, load_weights, sha256_of, write_weights
+from nas.export.pretrained import SCHEMA_VERSION, load_config, load_weights, write_weights
 from nas.train.detection.average_precision import AveragePrecision
 from nas.train.detection.network import Detector, DetectorDesign, InvalidDetector, build_detector
 from nas.train.detection.predict import IOU_THRESHOLD, SCORE_THRESHOLD, decode
 from nas.train.detection.targets import places
 from nas.train.images import ImageTask
+from nas.train.weights_file import sha256_of
 from search_spaces.arch import Architecture, InvalidArchitecture
 
 DETECTION = "detection"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from nas.export.card import CardFacts, LatencyEvidence, render_card
 from nas.export.errors import ExportFailed, InvalidPretrained
@@ -32,6 +29,14 @@ from nas.export.place import (
 )
 from nas.export.standalone import render_program
 from nas.train.images import ImageTask
+from nas.train.weights_file import (
+    WeightsDamaged,
+    WeightsNotFinite,
+    read_weights_file,
+    sha256_of,
+    shapes_of,
+    write_weights_file,
+)
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.build import Network, build
 
@@ -215,30 +220,19 @@ def _write_network(staging: Path, model: Network, task: ImageTask, extra_files: 
 
 def write_weights(path: Path, model: torch.nn.Module) -> None:
     """All tensors as safetensors; raises ExportFailed for NaN."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
-    if broken is not None:
-        raise ExportFailed(f"weights: {broken} holds NaN or infinite values; train again with a lower learning rate")
-    save_file(weights, path, metadata={"format": "pt"})
+    try:
+        write_weights_file(path, model.state_dict())
+    except WeightsNotFinite as error:
+        raise ExportFailed(f"weights: {error}") from None
 
 
 def load_weights(path: Path, sha256: str, network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The checked tensors of an export for this network; raises InvalidPretrained."""
+    expected = shapes_of(network.state_dict())
     try:
-        found = sha256_of(path)
-        weights: dict[str, torch.Tensor] = load_file(path)
-    except OSError as error:
-        raise InvalidPretrained(f"{path}: cannot be read ({error.strerror or error})") from None
-    except SafetensorError as error:
-        raise InvalidPretrained(f"{path}: not a safetensors file ({error})") from None
-    if found != sha256:
-        raise InvalidPretrained(f"{path}: SHA-256 is {found[:12]}…, the configuration states {sha256[:12]}…; damaged")
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    actual = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if actual != expected:
-        name = sorted(set(actual.items()) ^ set(expected.items()))[0][0]
-        raise InvalidPretrained(f"{path}: {name} is {actual.get(name)}, the architecture asks for {expected.get(name)}")
-    return weights
+        return read_weights_file(path, sha256, expected, stated="the configuration", asked="the architecture")
+    except WeightsDamaged as error:
+        raise InvalidPretrained(str(error)) from None
 
 
 def _on_cpu(model: Network) -> Network:
@@ -254,8 +248,3 @@ def _plain_name(name: str) -> str:
     if Path(name).name != name or name in FILES:
         raise ExportFailed(f"extra file {name!r}: expected a plain name that the export does not use itself")
     return name
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
-
 from nas.job.delivery_stage import Start
 from nas.job.finalists_stage import Finalist
 from nas.job.task import Task
 from nas.store import RunStore
-from nas.train.distill import Distillation
 from nas.train.recipe import Recipe
 from nas.train.supernet.file import load_supernet, weights_digest
-from nas.train.supernet.subnet import extract_subnet
-from search_spaces.extremes import largest
+from nas.train.supernet.subnet import extract_subnet, largest_as_teacher
 
 RATE_SHARE = 0.1  # of the recipe's learning rate: the weights are good already (as BINAS fine-tunes)
 
@@ -35,17 +31,10 @@ def inherited_start(task: Task, winner: Finalist, supernet: Path) -> Start:
     """
     whole, _ = load_supernet(supernet, device=task.config.train_device)
     network, _ = extract_subnet(whole, winner.arch, task.dataset)
-    teacher, _ = extract_subnet(whole, largest(whole.space), task.dataset)
     settings = task.config.binas
     recipe = Recipe.from_dict(task.config.recipe)
     recipe = replace(recipe, epochs=settings.fine_tuning, learning_rate=RATE_SHARE * recipe.learning_rate)
     if settings.distillation == 0:
         return Start(network, recipe)
-
-    def taught(images: Tensor) -> Tensor:
-        logits: Tensor = teacher(images)
-        return logits
-
-    return Start(
-        network, recipe, Distillation(taught, settings.distillation, name=f"supernet {weights_digest(supernet)}")
-    )
+    name = f"supernet {weights_digest(supernet)}"
+    return Start(network, recipe, largest_as_teacher(whole, task.dataset, settings.distillation, name))

@@ -356,3 +356,27 @@ def test_an_interrupt_inside_a_statement_leaves_a_store_that_closes(tmp_path, us
     with RunStore.open(path) as store:
         assert [result.candidate.id for result in store.results()] == [0, 1]
         assert store.events() == []
+
+
+def test_an_interrupt_inside_a_commit_leaves_a_store_that_closes(tmp_path):
+    path = tmp_path / FILE_NAME
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with RunStore.create(path, {}) as store:
+            store.append(RESULTS[:1])
+            store.commit()
+            store.append(RESULTS[1:2])
+            sa.event.listen(store._engine, "commit", interrupt, once=True)
+            store.commit()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with RunStore.open(path, writable=True) as store:
+        assert [result.candidate.id for result in store.results()][:1] == [0]
+        store.append(RESULTS[2:3])
+        store.commit()
+    with RunStore.open(path) as store:
+        assert [result.candidate.id for result in store.results()][-1] == 2

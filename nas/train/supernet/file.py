@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -12,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from nas.train.images import ImageTask
 from nas.train.recipe import InvalidRecipe
 from nas.train.supernet.recipe import SupernetRecipe
 from nas.train.supernet.training import SupernetEpoch
+from nas.train.weights_file import (
+    WeightsDamaged,
+    WeightsNotFinite,
+    read_weights_file,
+    sha256_of,
+    shapes_of,
+    write_weights_file,
+)
 from search_spaces import load_space
 from search_spaces.sharing import NoSupernet, Sharing
 from search_spaces.supernet import Supernet
@@ -102,20 +107,17 @@ def save_supernet(  # noqa: PLR0913 - the facts of a training, all named
     facts = SupernetFacts(
         space, data, task, supernet.sharing, supernet.capacity, recipe, seed, supernet.digest, tuple(curve), _versions()
     )
-    weights = {name: value.detach().cpu().contiguous() for name, value in supernet.state_dict().items()}
-    broken = next((name for name, value in weights.items() if not value.isfinite().all()), None)
-    if broken is not None:
-        raise InvalidSupernet(
-            f"supernet: {broken} holds NaN or infinite values; train again with a lower learning_rate"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file(weights, temporary, metadata={"format": "pt"})
+    try:
+        write_weights_file(temporary, supernet.state_dict())
+    except WeightsNotFinite as error:
+        raise InvalidSupernet(f"supernet: {error}") from None
     content = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         **facts.to_dict(),
-        "weights_sha256": _sha256(temporary),
+        "weights_sha256": sha256_of(temporary),
     }
     temporary.replace(folder / WEIGHTS)
     text = folder / f".{FACTS}.{os.getpid()}"
@@ -217,21 +219,11 @@ def _facts(content: dict[str, Any]) -> SupernetFacts:
 
 
 def _weights(path: Path, sha256: str, supernet: Supernet) -> dict[str, torch.Tensor]:
+    expected = shapes_of(supernet.state_dict())
     try:
-        found = _sha256(path)
-        weights: dict[str, torch.Tensor] = load_file(path)
-    except OSError as error:
-        raise InvalidSupernet(f"{path}: cannot be read ({error.strerror or error})") from None
-    except SafetensorError as error:
-        raise InvalidSupernet(f"{path}: not a safetensors file ({error})") from None
-    if found != sha256:
-        raise InvalidSupernet(f"{path}: SHA-256 is {found[:12]}…, {FACTS} states {sha256[:12]}…; damaged")
-    expected = {name: tuple(value.shape) for name, value in supernet.state_dict().items()}
-    actual = {name: tuple(value.shape) for name, value in weights.items()}
-    if actual != expected:
-        name = sorted(set(actual.items()) ^ set(expected.items()))[0][0]
-        raise InvalidSupernet(f"{path}: {name} is {actual.get(name)}, the space asks for {expected.get(name)}")
-    return weights
+        return read_weights_file(path, sha256, expected, stated=FACTS, asked="the space")
+    except WeightsDamaged as error:
+        raise InvalidSupernet(str(error)) from None
 
 
 def _versions() -> dict[str, str]:
@@ -240,7 +232,3 @@ def _versions() -> dict[str, str]:
     except PackageNotFoundError:
         own = "unknown"
     return {"netwright": own, "torch": torch.__version__}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

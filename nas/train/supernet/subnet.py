@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nas.train.data import load_dataset
+from nas.train.distill import Distillation
 from nas.train.evaluate import BATCH, Normaliser, to_tensors
 from nas.train.images import Dataset, Split
 from nas.train.recalibration import recalibrated
@@ -14,6 +15,7 @@ from nas.train.supernet.file import InvalidSupernet, SupernetFacts
 from nas.train.supernet.judge import Judge, SubnetScore
 from search_spaces.arch import Architecture
 from search_spaces.build import Network
+from search_spaces.extremes import largest
 from search_spaces.supernet import Supernet
 
 CALIBRATION = 1024  # training images that the statistics are taken from
@@ -58,6 +60,20 @@ def evaluate_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) ->
     parts = torch.split(Normaliser(dataset, device)(images), BATCH)
     judge = Judge(supernet, calibration_batches(dataset, device), parts, "recalibrated")
     return SubnetScore.of(arch, judge.logits(arch), torch.split(labels, BATCH))
+
+
+def largest_as_teacher(supernet: Supernet, dataset: Dataset, weight: float, name: str = "") -> Distillation:
+    """The supernet's largest network, recalibrated, as the teacher of another one of its networks.
+
+    Args:
+        supernet: trained.
+        dataset: whose training images give the statistics.
+        weight: of the soft labels, 0..1.
+        name: what checkpoints of the training are bound to; "" takes the digest of the design alone.
+    Raises: ExtractionFailed; InvalidDistillation.
+    """
+    teacher, _ = extract_subnet(supernet, largest(supernet.space), dataset)
+    return Distillation(teacher, weight, name=name or f"largest network of supernet {supernet.digest}")
 
 
 def extract_subnet(supernet: Supernet, arch: Architecture, dataset: Dataset) -> tuple[Network, float]:
