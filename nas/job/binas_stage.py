@@ -100,7 +100,7 @@ class _Search:
         self.designer = Designer(self.view, gates, seed=task.config.seed)
         for metric, fit in self.designer.fits.items():
             narrator.say(
-                f"binas: {metric} is no sum over blocks; fitted by one, off by {fit.relative_error:.1%} on average; "
+                f"binas: {metric} is no sum over choices, the best one is off by {fit.relative_error:.1%} on average; "
                 "every network is held against the model itself"
             )
 
