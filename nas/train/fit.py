@@ -85,6 +85,7 @@ def fit(  # noqa: PLR0913 - the training's facts, all named
     checkpoint: Path | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     distillation: Distillation | None = None,
+    after_step: Callable[[nn.Module], None] | None = None,
 ) -> FitReport:
     """Train ``model`` in place on the training split; its weights end as their moving average.
 
@@ -97,9 +98,13 @@ def fit(  # noqa: PLR0913 - the training's facts, all named
         checkpoint: written after every epoch; if it exists, the training goes on from it.
         on_epoch: called after every epoch that is trained now, once its checkpoint is safe.
         distillation: a teacher whose soft labels count beside the true ones.
+        after_step: changes the network after every step of the optimiser, and its moving average likewise: masks of
+            pruned weights.
     Raises: TrainingDiverged, InvalidCheckpoint.
     """
-    training = Training(model, dataset, recipe, seed=seed, device=device, distillation=distillation)
+    training = Training(
+        model, dataset, recipe, seed=seed, device=device, distillation=distillation, after_step=after_step
+    )
     advance(training, recipe.epochs, checkpoint, on_epoch)
     model.load_state_dict(training.final.state_dict())
     model.eval()
@@ -114,7 +119,7 @@ class Training:
         final: the network to evaluate and deliver: averaged weights, or the model itself without averaging.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the training's facts, all named
         self,
         model: nn.Module,
         dataset: Dataset,
@@ -123,9 +128,11 @@ class Training:
         seed: int,
         device: torch.device | str = "cpu",
         distillation: Distillation | None = None,
+        after_step: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.distillation = distillation
+        self.after_step = after_step
         self.recipe, self.seed, self.dataset = recipe, seed, dataset
         self.curve: list[EpochReport] = []
         self._layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
@@ -195,8 +202,12 @@ class Training:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.optimiser)
         self._scaler.update()
+        if self.after_step is not None:
+            self.after_step(self.model)
         if self.average is not None:
             self.average.update_(self.model)
+            if self.after_step is not None:
+                self.after_step(self.average.model)
         return loss.detach()
 
     def estimate_epoch_seconds(self) -> float:

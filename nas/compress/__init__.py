@@ -1,0 +1,1 @@
+"""Compression: from a trained network to a smaller, faster file of equal use."""

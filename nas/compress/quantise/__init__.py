@@ -1,0 +1,1 @@
+"""Post-training quantisation: from a float network and a few hundred images without labels to integers."""
