@@ -24,6 +24,7 @@ from search_spaces.layers import (
     head_start,
 )
 from search_spaces.operations import add_positions, channel_norm, compute
+from search_spaces.resized import resized
 
 if TYPE_CHECKING:
     from search_spaces.backbone import Backbone
@@ -104,6 +105,10 @@ class LayerModule(nn.Module):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, Positions):
                 nn.init.trunc_normal_(module.weight, std=0.02)
+
+    def follow_tensors(self) -> None:
+        """After channels were removed from tensors: let ``layers`` say the sizes that these have now."""
+        self.layers = resized(self.layers, {name: tuple(value.shape) for name, value in self.state_dict().items()})
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> one map (N, C, H, W) per end."""

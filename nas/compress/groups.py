@@ -1,4 +1,4 @@
-"""Coupled channels: which channels of a network can only be removed together, and with which slices of which tensors."""
+"""Coupled channels: which channels can only be removed together, and which slices of which tensors go with them."""
 
 from __future__ import annotations
 
