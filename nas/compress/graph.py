@@ -40,7 +40,7 @@ def executed_graph(model: nn.Module, input_shape: Shape) -> fx.GraphModule:
         raise Untraceable(
             f"{type(model).__name__}: PyTorch cannot export it for images of {shape} "
             f"({type(error).__name__}: {reason}); expected a module from one batch of images to one tensor, without "
-            "branches on values and without a fixed batch size"
+            "branches on values and for any number of images (x.shape[0], not len(x))"
         ) from None
     assert isinstance(graph, fx.GraphModule)
     _remove_guards(graph)

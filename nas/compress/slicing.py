@@ -155,7 +155,7 @@ def _tell(module: nn.Module) -> None:
     if isinstance(module, nn.modules.conv._ConvNd):
         transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
         made, read = module.weight.shape[1 if transposed else 0], module.weight.shape[0 if transposed else 1]
-        if module.groups > 1 and read == 1:  # depthwise
+        if module.groups > 1 and module.groups == module.in_channels:  # depthwise
             module.groups = made * module.groups // module.out_channels
         module.out_channels, module.in_channels = made, read * module.groups
     elif isinstance(module, nn.modules.batchnorm._NormBase) and module.weight is not None:
