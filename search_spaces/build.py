@@ -24,7 +24,7 @@ from search_spaces.layers import (
     head_start,
 )
 from search_spaces.operations import add_positions, channel_norm, compute
-from search_spaces.resized import resized
+from search_spaces.resized import at_size, resized
 
 if TYPE_CHECKING:
     from search_spaces.backbone import Backbone
@@ -106,6 +106,10 @@ class LayerModule(nn.Module):
             elif isinstance(module, Positions):
                 nn.init.trunc_normal_(module.weight, std=0.02)
 
+    def layers_at(self, input_shape: Shape) -> tuple[Layer, ...]:
+        """``layers`` with the heights and widths for images of (channels, height, width)."""
+        return at_size(self.layers, input_shape)
+
     def follow_tensors(self) -> None:
         """After channels were removed from tensors: let ``layers`` say the sizes that these have now."""
         self.layers = resized(self.layers, {name: tuple(value.shape) for name, value in self.state_dict().items()})
@@ -143,6 +147,13 @@ class Network(LayerModule):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> logits (N, num_classes)."""
         return self._run(x, {})
+
+    @property
+    def follows_architecture(self) -> bool:
+        """Whether the layers are those of ``arch``; compression changes them."""
+        return self.layers_at(ANY_SIZE) == at_size(
+            expand_at_any_size(self.arch, self.in_channels, self.num_classes), ANY_SIZE
+        )
 
 
 def _apply(layer: Layer, module: nn.Module | None, values: list[Tensor]) -> Tensor:

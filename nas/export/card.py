@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from nas.train.images import ImageTask
 from nas.verdict import budget_is, judge
 from search_spaces.arch import Architecture
 from search_spaces.expand import expand
+from search_spaces.layers import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,24 @@ def render_card(
     facts: CardFacts,
     parity: ParityReport,
     latency: LatencyEvidence | None,
+    layers: Sequence[Layer] | None = None,
 ) -> str:
-    """The README.md with its YAML header; equal input gives equal text."""
+    """The README.md with its YAML header; equal input gives equal text.
+
+    Args:
+        arch: the design.
+        task: what the images are.
+        facts: beyond the network itself.
+        parity: of the ONNX file with PyTorch.
+        latency: of the ONNX file, if it was measured.
+        layers: at the input shape of the task, where they are no longer those of ``arch``.
+    """
+    layers = layers or expand(arch, task.input_shape, len(task.classes))
     header = yaml.safe_dump(_header(arch, task, facts, latency), sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{header}---\n",
         f"# {_title(task, arch)}\n",
-        _summary(arch, task),
+        _summary(layers, task),
         _metrics(facts.metrics),
         _latency(latency),
         _table("How it was found", facts.search),
@@ -116,8 +128,7 @@ def _header(arch: Architecture, task: ImageTask, facts: CardFacts, latency: Late
     }
 
 
-def _summary(arch: Architecture, task: ImageTask) -> str:
-    layers = expand(arch, task.input_shape, len(task.classes))
+def _summary(layers: Sequence[Layer], task: ImageTask) -> str:
     params, macs = sum(layer.weight_count for layer in layers), sum(layer.macs for layer in layers)
     channels, height, width = task.input_shape
     return (

@@ -9,7 +9,6 @@ import numpy as np
 from nas.export.errors import ExportFailed
 from search_spaces.arch import InvalidArchitecture
 from search_spaces.build import Network
-from search_spaces.expand import expand
 from search_spaces.layers import Shape
 from search_spaces.onnx_graph import WeightsMismatch, onnx_model
 
@@ -33,7 +32,7 @@ def write_onnx(model: Network, path: Path, input_shape: Shape, *, batch: int | N
     if input_shape[0] != model.in_channels:
         raise ExportFailed(f"ONNX: input shape {input_shape}, the network takes {model.in_channels} channel(s)")
     try:
-        layers = expand(model.arch, input_shape, model.num_classes)
+        layers = model.layers_at(input_shape)
         proto = onnx_model(layers, weights, input_shape, batch=batch)
     except (InvalidArchitecture, WeightsMismatch) as error:
         raise ExportFailed(f"ONNX: {error}") from None

@@ -38,7 +38,10 @@ from nas.train.weights_file import (
     write_weights_file,
 )
 from search_spaces.arch import Architecture, InvalidArchitecture
-from search_spaces.build import Network, build
+from search_spaces.build import ANY_SIZE, MAX_WEIGHTS, Network, build
+from search_spaces.layers import Layer
+from search_spaces.layers_json import layers_from_json, layers_to_json
+from search_spaces.resized import at_size
 
 SCHEMA_VERSION = 1
 CLASSIFICATION = "classification"  # what an export is for when its configuration does not say
@@ -95,7 +98,8 @@ def save_pretrained(  # noqa: PLR0913 - the facts of an export, all named
         onnx_path = write_onnx(model, staging / ONNX, task.input_shape, batch=batch)
         parity = check_parity(_on_cpu(model), onnx_path, task.input_shape)
         latency = None if measure is None else measure(onnx_path)
-        card = render_card(model.arch, task, facts or CardFacts(), parity, latency)
+        layers = model.layers_at(task.input_shape)
+        card = render_card(model.arch, task, facts or CardFacts(), parity, latency, layers)
         (staging / CARD).write_text(card, encoding="utf-8")
         for name, content in extra.items():
             (staging / name).write_bytes(content)
@@ -113,8 +117,8 @@ def from_pretrained(directory: Path) -> Network:
     config = load_config(directory)
     try:
         arch = Architecture.from_dict(config["architecture"])
-        network = build(arch, num_classes=config["num_classes"], in_channels=config["in_channels"])
-    except (InvalidArchitecture, TypeError) as error:
+        network = _built(arch, config)
+    except (InvalidArchitecture, TypeError, ValueError, RuntimeError) as error:
         raise InvalidPretrained(f"{directory / CONFIG}: {error}") from None
     if arch.digest != config["digest"]:
         raise InvalidPretrained(
@@ -123,6 +127,26 @@ def from_pretrained(directory: Path) -> Network:
         )
     network.load_state_dict(load_weights(directory / WEIGHTS, config["weights_sha256"], network))
     return network.eval()
+
+
+def _built(arch: Architecture, config: Mapping[str, Any]) -> Network:
+    """The network that a configuration describes: of its architecture, or of the layers that compression left."""
+    classes, channels = config["num_classes"], config["in_channels"]
+    if "layers" not in config:
+        return build(arch, num_classes=classes, in_channels=channels)
+    layers = layers_from_json(config["layers"], "layers")
+    if sum(layer.weight_count for layer in layers) > MAX_WEIGHTS:
+        raise InvalidArchitecture(f"layers: more than {MAX_WEIGHTS:,} weights")
+    if (layers[0].in_channels, layers[-1].channels) != (channels, classes):
+        raise InvalidArchitecture(f"layers: expected to read {channels} channel(s) and to end in {classes} outputs")
+    return Network(at_size(layers, ANY_SIZE), arch, classes, channels)
+
+
+def exported_layers(directory: Path) -> tuple[Layer, ...]:
+    """Layers of an exported network at its input shape; raises InvalidPretrained."""
+    network = from_pretrained(directory)
+    channels, height, width = load_config(directory)["input_shape"]
+    return network.layers_at((channels, height, width))
 
 
 def load_config(directory: Path, task: str = CLASSIFICATION) -> dict[str, Any]:
@@ -207,6 +231,7 @@ def _write_network(staging: Path, model: Network, task: ImageTask, extra_files: 
         "schema_version": SCHEMA_VERSION,
         "architecture": model.arch.to_dict(),
         "digest": model.arch.digest,
+        **({} if model.follows_architecture else {"layers": layers_to_json(model.layers)}),
         "dataset": facts.pop("name"),
         "num_classes": model.num_classes,
         "in_channels": model.in_channels,
@@ -215,7 +240,9 @@ def _write_network(staging: Path, model: Network, task: ImageTask, extra_files: 
         **({"extra_files": extra_files} if extra_files else {}),
     }
     (staging / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (staging / PROGRAM).write_text(render_program(model.arch, task), encoding="utf-8")
+    (staging / PROGRAM).write_text(
+        render_program(model.arch, task, model.layers_at(task.input_shape)), encoding="utf-8"
+    )
 
 
 def write_weights(path: Path, model: torch.nn.Module) -> None:
@@ -239,7 +266,7 @@ def _on_cpu(model: Network) -> Network:
     """The network itself, or a copy when it lives on another device."""
     if next(model.parameters()).device.type == "cpu":
         return model
-    copy = build(model.arch, num_classes=model.num_classes, in_channels=model.in_channels)
+    copy = Network(model.layers, model.arch, model.num_classes, model.in_channels)
     copy.load_state_dict({name: tensor.cpu() for name, tensor in model.state_dict().items()})
     return copy
 

@@ -39,14 +39,15 @@ from search_spaces.layers import (
 )
 
 
-def render_program(arch: Architecture, task: ImageTask) -> str:
+def render_program(arch: Architecture, task: ImageTask, layers: Sequence[Layer] | None = None) -> str:
     """The text of the stand-alone file; equal input gives equal text.
 
     Args:
         arch: the design.
         task: classes, input shape and normalisation.
+        layers: at this input shape, where they are no longer those of ``arch``.
     """
-    layers = expand(arch, task.input_shape, len(task.classes))
+    layers = layers or expand(arch, task.input_shape, len(task.classes))
     channels, height, width = task.input_shape
     header = HEADER.format(
         name=_quotable(task.name),

@@ -7,11 +7,9 @@ from pathlib import Path
 from hardware.device import Device
 from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile, measure
 from nas.export.place import WEIGHTS
-from nas.export.pretrained import load_config, load_task
+from nas.export.pretrained import exported_layers, load_task
 from nas.narrator import Silent
 from nas.verdict import Verdict, judge
-from search_spaces.arch import Architecture
-from search_spaces.expand import expand
 
 TRIES = 3
 
@@ -25,10 +23,7 @@ def exported_model(onnx_file: Path, device: Device) -> tuple[Model, str]:
     if device.reads_onnx:
         return OnnxFile(onnx_file), "the exported file"
     folder = onnx_file.parent
-    task = load_task(folder)
-    arch = Architecture.from_dict(load_config(folder)["architecture"])
-    layers = expand(arch, task.input_shape, len(task.classes))
-    model = LayerModel(onnx_file.name, layers, task.input_shape, weights=folder / WEIGHTS)
+    model = LayerModel(onnx_file.name, exported_layers(folder), load_task(folder).input_shape, weights=folder / WEIGHTS)
     return model, f"the exported network in {device.runtime}"
 
 
