@@ -5,11 +5,12 @@ Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Networ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -55,6 +56,27 @@ class Distillation:
     def to_dict(self) -> dict[str, object]:
         """What a checkpoint of the training must fit."""
         return {"teacher": self.name, "weight": self.weight, "temperature": self.temperature}
+
+    def begin(self, student: nn.Module, images: Tensor, seed: int) -> list[nn.Parameter]:
+        """Called when a training begins; what the teaching itself learns, for the optimiser.
+
+        Args:
+            student: that is trained.
+            images: (N, C, H, W) normalised, a few, on its device.
+            seed: of the training.
+        """
+        return []
+
+    def watch(self, student: nn.Module) -> AbstractContextManager[object]:
+        """Around each forward pass of the student whose logits ``loss`` gets."""
+        return nullcontext()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the teaching has learnt, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to what ``state_dict`` gave."""
 
 
 def soft_loss(logits: Tensor, wanted: Tensor, temperature: float = 1.0) -> Tensor:

@@ -10,6 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ class Training:
         self._images, self._labels = to_tensors(dataset.train, self.device)
         self._validation = to_tensors(dataset.validation, self.device)
         self._normalise = Normaliser(dataset, self.device)
+        self._let_teaching_learn()
         self._augment = choose_augment(recipe.augment, dataset.input_shape, attention=has_attention(self.model))
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self._precision = Precision(self.device, mixed=recipe.mixed_precision)
@@ -195,7 +197,8 @@ class Training:
         images = self._normalise(self._augment(self._images[batch], generator))
         self.optimiser.zero_grad(set_to_none=True)
         with self._precision.autocast():
-            logits = self.model(images.contiguous(memory_format=self._layout))
+            with nullcontext() if self.distillation is None else self.distillation.watch(self.model):
+                logits = self.model(images.contiguous(memory_format=self._layout))
             loss: Tensor = self._loss(logits, self._labels[batch])
             if self.distillation is not None:
                 loss = self.distillation.loss(loss, logits, images)
@@ -209,6 +212,14 @@ class Training:
             if self.after_step is not None:
                 self.after_step(self.average.model)
         return loss.detach()
+
+    def _let_teaching_learn(self) -> None:
+        """Give the optimiser what the distillation itself learns, without decay."""
+        if self.distillation is None:
+            return
+        images = self._normalise(self._images[:2])
+        if learned := self.distillation.begin(self.model, images, self.seed):
+            self.optimiser.add_param_group({"params": learned, "weight_decay": 0.0, "scale": 1.0})
 
     def estimate_epoch_seconds(self) -> float:
         """Wall time of an epoch from timing its second step; spoils the weights."""
@@ -236,7 +247,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write everything that the next epoch depends on."""
-        state = {
+        state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -244,6 +255,8 @@ class Training:
             "updates": 0 if self.average is None else self.average.updates,
             "curve": [asdict(report) for report in self.curve],
         }
+        if self.distillation is not None and (learned := self.distillation.state_dict()):
+            state["distillation"] = learned
         save_checkpoint(path, state, self._identity())
 
     def load(self, path: Path) -> None:
@@ -255,6 +268,8 @@ class Training:
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
             self.average.updates = state["updates"]
+        if self.distillation is not None and "distillation" in state:
+            self.distillation.load_state_dict(state["distillation"])
         self.curve = [EpochReport(**report) for report in state["curve"]]
 
     def _identity(self) -> dict[str, Any]:
