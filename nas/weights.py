@@ -37,6 +37,15 @@ def load_weights_of(text: str) -> dict[str, NDArray[np.float32]]:
     return _arrays(load_module(text).state_dict(), text)
 
 
+def load_tensors_of(path: Path) -> Mapping[str, Any]:
+    """Tensors by name of a file of safetensors, NumPy or PyTorch (data only). Raises WeightsUnreadable."""
+    if not path.is_file():
+        raise WeightsUnreadable(f"{path}: no such file; expected a .safetensors, .npz or .pt file")
+    from torch import Tensor
+
+    return {name: value for name, value in _of_file(path).items() if isinstance(value, Tensor)}
+
+
 def load_module(text: str) -> Any:
     """The ``nn.Module`` that ``package.module:name`` is or makes. Raises WeightsUnreadable."""
     from torch import nn

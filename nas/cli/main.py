@@ -35,6 +35,8 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "llr": ("nas.cli.llr", "Choose a network from single changes to a trained master, under a latency budget."),
     "train": ("nas.cli.train", "Train one architecture on a dataset."),
     "supernet": ("nas.cli.supernet", "Train all networks of a space in one set of weights, judge them, take them out."),
+    "compress": ("nas.cli.compress", "Make a trained network smaller and faster, and measure by how much."),
+    "disparse": ("nas.cli.disparse", "Train one sparse network for two tasks."),
     "detect": ("nas.cli.detect", "Train, evaluate and export a small detector on any backbone."),
     "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
     "verify": ("nas.cli.export", "Measure an exported network against a latency budget."),
@@ -112,4 +114,5 @@ def main() -> None:
 
 
 def _exit_code(error: Exception) -> int:
-    return {"NothingFeasible": INFEASIBLE, "Interrupted": INTERRUPTED}.get(type(error).__name__, USAGE)
+    codes = {"NothingFeasible": INFEASIBLE, "BudgetUnreachable": INFEASIBLE, "Interrupted": INTERRUPTED}
+    return codes.get(type(error).__name__, USAGE)

@@ -94,7 +94,8 @@ class Writer:
                 assert isinstance(found, str)
                 return found
             if source.op == "get_attr" or self._is_constant(source):
-                return self.constant(source.name, self.array(source))
+                name = str(source.target) if source.op == "get_attr" else source.name
+                return self.constant(name, self.array(source))
             return self._size_value(source)
         return self.constant("number", np.float32(source))
 
