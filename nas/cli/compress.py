@@ -20,6 +20,7 @@ from nas.cli.options import device_option, json_option, narrator, print_json, pr
 @click.option("--weights", type=click.Path(path_type=Path), help="Tensors of a module (.safetensors, .npz, .pt).")
 @click.option("--train-device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads of trainings.")
+@click.option("--quick", is_flag=True, help="Time the files for 2 seconds instead of 15: wider intervals.")
 @device_option
 @json_option
 @quiet_option
@@ -33,6 +34,7 @@ def compress(  # noqa: PLR0913 - the options
     weights: Path | None,
     train_device: str,
     threads: int,
+    quick: bool,
     device: str,
     as_json: bool,
     quiet: bool,
@@ -60,7 +62,7 @@ def compress(  # noqa: PLR0913 - the options
     check_torch_device(train_device, "compress: --train-device")
     budget = None if latency is None else parse_latency_ms(latency)
     plan = Compression.from_dict(DEFAULT) if recipe is None else Compression.from_file(recipe)
-    job = CompressionJob(out, Device.parse(device), budget, train_device)
+    job = CompressionJob(out, Device.parse(device), budget, train_device, quick)
     if out.resolve() == Path(source).resolve():
         raise ExportFailed(f"{out}: is the source itself; give another --out")
     prepare_place(out)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hardware.device import Device
 from hardware.measure import MeasureProtocol, OnnxFile, measure
+from hardware.pairs import PairProtocol
 from nas.compress.before_after import Row
 from nas.compress.onnx_file.saturation import saturation
 from nas.compress.pipeline.budget import within_budget
@@ -44,12 +45,14 @@ class CompressionJob:
         device: where latency is measured.
         latency_ms: budget of a call; None without one.
         train_device: of trainings: cpu, cuda, cuda:N.
+        quick: time the files for a short while only.
     """
 
     out: Path
     device: Device
     latency_ms: float | None = None
     train_device: str = "cpu"
+    quick: bool = False
 
 
 def run_compression(
@@ -71,7 +74,8 @@ def run_compression(
     recipes = [recipe] if job.latency_ms is None else _candidates(source, recipe, job, told)
     found = _best([compress(source.model, source.dataset, each, work) for each in recipes], told)
     with tempfile.TemporaryDirectory() as folder:
-        rows = report(found, Path(folder), device=job.device, work=work)
+        pairs = PairProtocol(pairs=8, span_s=2.0) if job.quick else PairProtocol()
+        rows = report(found, Path(folder), device=job.device, pairs=pairs, work=work)
         result: dict[str, Any] = {}
         if job.latency_ms is not None:
             result = _held(Path(folder) / f"{found.last}.onnx", job, told)
