@@ -98,9 +98,10 @@ def _reason(node: onnx.NodeProto, rounded: Mapping[str, onnx.NodeProto], weight:
     integers = [name in rounded for name in node.input[:2]]
     if node.op_type == "ConvTranspose":
         return "ONNX Runtime has no integer kernel for transposed convolutions"
+    if "MatMul" in node.op_type and not weight and not all(integers):
+        return "a product of two activations, not both of them rounded"
     if not any(integers):
-        products = "MatMul" in node.op_type and not weight
-        return "a product of two float activations" if products else "neither its input nor its weight is quantised"
+        return "neither its input nor its weight is quantised"
     if not integers[0]:
         return "its input is not quantised"
     if not integers[1]:

@@ -163,7 +163,7 @@ def markdown(title: str, rows: Sequence[Row], steps: Sequence[str], notes: Seque
     floating = [node for row in rows for node in row.floating]
     if floating:
         lines += ["## Left in floating point", ""]
-        lines += [f"- {node.name} ({node.operation}): {node.reason}" for node in floating] + [""]
+        lines += [f"- {node.weight or node.name} ({node.operation}): {node.reason}" for node in floating] + [""]
     if notes:
         lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines)
