@@ -3,8 +3,9 @@
 Soft targets are sum_i w_i softmax(z_i / T) over the checkpoints' logits z_i, with w = softmax_i <A v, B u_i>: v and u_i
 are the features that student and checkpoint i classify by, A and B linear maps that are trained with the student.
 Source: Wang et al. 2022, "Learn From the Past: Experience Ensemble Knowledge Distillation" (EEKD, arXiv 2202.12488).
-Deviations: the student's features are not changed by the weights' gradient; their entropy may be rewarded, because maps
-that only lower the loss tend to choose the checkpoint that is closest to the student.
+Deviations: features have length 1 before A and B; the student's are not changed by the weights' gradient; the entropy
+of the weights may be rewarded, because maps that only lower the loss tend to choose the checkpoint that is closest to
+the student.
 """
 
 from __future__ import annotations

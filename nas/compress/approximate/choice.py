@@ -50,7 +50,7 @@ def candidates(model: nn.Module, input_shape: Shape, method: str) -> list[Candid
     return list(found.values())
 
 
-def choose(model: nn.Module, input_shape: Shape, method: str, share: float) -> dict[str, int]:
+def choose(model: nn.Module, input_shape: Shape, method: str, share: float, least_work: float = 0.0) -> dict[str, int]:
     """Group size or rank of every convolution that is approximated, such that the network keeps a share of its work.
 
     One threshold holds for all: each takes the smallest size that keeps this share of its energy, or stays whole when
@@ -61,11 +61,12 @@ def choose(model: nn.Module, input_shape: Shape, method: str, share: float) -> d
         input_shape: (channels, height, width) of one image.
         method: "groups" or "low-rank".
         share: of the multiply-accumulates of the whole network.
+        least_work: share of them below which a convolution stays as it is.
     Raises: BudgetUnreachable: with the least share that can be reached; Untraceable.
     Source: the paper chooses sizes for each network by hand; the threshold is ours.
     """
-    layers = candidates(model, input_shape, method)
     total = SlicedCost(model, Coupling({}, {}, input_shape)).macs({})
+    layers = [each for each in candidates(model, input_shape, method) if each.macs >= least_work * total]
     thresholds = sorted({energy for layer in layers for energy in layer.energies.values()}, reverse=True)
     least = 1.0
     for threshold in thresholds:

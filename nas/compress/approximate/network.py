@@ -57,7 +57,7 @@ def approximate(
         refitted to the outputs of the whole network with inputs of the approximated one, layer by layer.
     """
     settings = settings or ApproximateSettings()
-    choices = choose(model, input_shape, settings.method, settings.macs)
+    choices = choose(model, input_shape, settings.method, settings.macs, settings.least_work)
     weights = {path: model.get_submodule(path).weight for path in choices}
     pairs: dict[str, Pair] = {
         path: pair_of(weights[path], settings.method, size)  # type: ignore[arg-type]

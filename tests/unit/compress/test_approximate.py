@@ -122,3 +122,13 @@ def test_what_cannot_be_done_is_said() -> None:
         approximate(model, (3, 8, 8), images=torch.full((4, 3, 8, 8), torch.nan))
     with pytest.raises(CannotCompress, match="macs=2, expected a share"):
         ApproximateSettings(macs=2)
+
+
+def test_a_convolution_with_little_work_stays_whole() -> None:
+    model = random_norms(Residual())
+    total = SlicedCost(model, Coupling({}, {}, (3, 8, 8))).macs({})
+    share = model.stem.weight.numel() * 64 / total
+    settings = ApproximateSettings(macs=0.7, method="low-rank", least_work=0.0)
+    assert "stem" in approximate(model, (3, 8, 8), settings=settings).choices
+    settings = ApproximateSettings(macs=0.7, method="low-rank", least_work=1.01 * share)
+    assert "stem" not in approximate(model, (3, 8, 8), settings=settings).choices
