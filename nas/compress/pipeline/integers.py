@@ -15,6 +15,7 @@ from nas.compress.pipeline.recipe import Quantise, settings_from
 from nas.compress.pipeline.stages import calibration_images
 from nas.compress.pipeline.work import Work
 from nas.compress.quantise import Quantised, QuantiseSettings, quantise_network
+from nas.compress.quantise.reconstruct import UnitReport
 from nas.train.images import Dataset
 
 _PROBED = 128  # images on which the sensitivity of layers is measured
@@ -40,8 +41,8 @@ def in_integers(network: nn.Module, dataset: Dataset, stage: Quantise, seed: int
         chosen = bits_within(network, images[:_PROBED], weight_bytes=stage.size_bytes, choices=stage.bits)
         settings = replace(settings, layer_bits=chosen.layer_bits)
 
-    def tell(report: Any) -> None:
-        work.narrator.update(f"quantising: {getattr(report, 'name', report)}")
+    def tell(report: UnitReport) -> None:
+        work.narrator.update(f"quantising: {report.unit}")
 
     found = quantise_network(
         network, images, settings=settings, seed=seed, device=work.device, on_unit=tell,
