@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -17,7 +18,6 @@ from hardware.compare import Contestant, compare
 from hardware.device import Device
 from hardware.measure import NumericsMismatch, OnnxFile, measure
 from hardware.pairs import PairProtocol
-from nas.compress.errors import CannotCompress
 from nas.compress.onnx_file.kernels import FloatNode, kernels_of
 from nas.narrator import Silent
 from nas.train.evaluate import Normaliser, to_tensors
@@ -142,13 +142,14 @@ def predictions(path: Path, dataset: Dataset, split: Split) -> NDArray[np.int64]
     [given] = session.get_inputs()
     size = given.shape[0] if isinstance(given.shape[0], int) else _BATCH
     images, normalise = to_tensors(split)[0], Normaliser(dataset)
-    if isinstance(given.shape[0], int) and len(images) % size:
-        raise CannotCompress(f"{path}: takes {size} images a call, {len(images)} are no multiple; export with batch 1")
+    count = len(images)
+    if isinstance(given.shape[0], int) and count % size:  # the file takes whole batches: fill the last one
+        images = torch.cat([images, images[-1:].expand(size - count % size, -1, -1, -1)])
     found = []
     for start in range(0, len(images), size):
         logits = session.run(None, {given.name: normalise(images[start : start + size]).numpy()})[0]
         found.append(logits.reshape(-1, dataset.num_classes).argmax(1))
-    return np.concatenate(found).astype(np.int64)
+    return np.concatenate(found)[:count].astype(np.int64)
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from nas.compress.errors import Untraceable
+from nas.compress.errors import CannotCompress, Untraceable
 from search_spaces.layers import Shape
 
 
@@ -27,7 +27,7 @@ def executed_graph(model: nn.Module, input_shape: Shape) -> fx.GraphModule:
         input_shape: (channels, height, width) of one image.
     Raises: Untraceable: the message names the module and what PyTorch says.
     """
-    original = copy.deepcopy(model).cpu().eval()
+    original = copied(model).cpu().eval()
     example = torch.zeros(2, *input_shape)
     try:
         with torch.no_grad():
@@ -45,6 +45,18 @@ def executed_graph(model: nn.Module, input_shape: Shape) -> fx.GraphModule:
     assert isinstance(graph, fx.GraphModule)
     _remove_guards(graph)
     return graph
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy, so that a method never changes what it was given. Raises CannotCompress: it cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise CannotCompress(
+            f"{type(model).__name__}: cannot be copied ({reason}); make masks and parametrisations permanent first, "
+            "with torch.nn.utils.prune.remove or torch.nn.utils.parametrize.remove_parametrizations"
+        ) from None
 
 
 def operation(node: fx.Node) -> str:

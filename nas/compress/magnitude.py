@@ -26,6 +26,7 @@ from nas.compress.gap.training import (
     pruning_result,
 )
 from nas.compress.gap.workers import Job, load_saved, saved
+from nas.compress.graph import copied
 from nas.compress.masks import Masks
 from nas.compress.prunable import Prunable, find_prunable
 from nas.train.advance import advance
@@ -127,7 +128,7 @@ def gradual_magnitude(  # noqa: PLR0913 - the facts of a pruning, all named
 
     Arguments and errors are those of ``nas.compress.gap.gap``.
     """
-    job = Job(copy.deepcopy(model).cpu(), dataset, recipe, str(device), distillation)
+    job = Job(copied(model).cpu(), dataset, recipe, str(device), distillation)
     prunable = find_prunable(model, dataset.input_shape, stem=settings.stem, classifier=settings.classifier)
     pruning = GradualPruning(job, prunable, settings, seed)
     advance(pruning, settings.epochs, checkpoint, on_epoch)
@@ -150,7 +151,7 @@ def one_shot_magnitude(  # noqa: PLR0913 - the facts of a pruning, all named
 
     Arguments and errors are those of ``nas.compress.gap.gap``.
     """
-    job = Job(copy.deepcopy(model).cpu(), dataset, recipe, str(device), distillation)
+    job = Job(copied(model).cpu(), dataset, recipe, str(device), distillation)
     prunable = find_prunable(model, dataset.input_shape, stem=settings.stem, classifier=settings.classifier)
     tensors = dict(job.model.named_parameters())
     dense: tuple[Stage, ...] = ()

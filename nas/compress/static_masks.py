@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from nas.compress.gap.selection import random_weights
 from nas.compress.gap.settings import InvalidPruning, PruningSettings, check_range
 from nas.compress.gap.training import StagedPruning, fine_tuning
 from nas.compress.gap.workers import Job
+from nas.compress.graph import copied
 from nas.compress.prunable import find_prunable
 from nas.train.distill import Distillation
 from nas.train.images import Dataset
@@ -55,7 +55,7 @@ def static_masks(  # noqa: PLR0913 - the facts of a pruning, all named
 
     Arguments and errors are those of ``nas.compress.gap.gap``.
     """
-    job = Job(copy.deepcopy(model).cpu(), dataset, recipe, str(device), distillation)
+    job = Job(copied(model).cpu(), dataset, recipe, str(device), distillation)
     prunable = find_prunable(model, dataset.input_shape, stem=settings.stem, classifier=settings.classifier)
     tensors = dict(model.named_parameters())
     masks = random_weights({name: tuple(tensors[name].shape) for name in prunable.names}, settings.sparsity, seed)

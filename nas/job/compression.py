@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from nas.compress.pipeline.compress import (
 )
 from nas.compress.pipeline.deliver import deliver
 from nas.compress.pipeline.recipe import Compression
-from nas.compress.pipeline.stages import calibration_images
+from nas.compress.pipeline.stages import calibration_images, same_start
 from nas.compress.pipeline.work import Work
 from nas.export.place import prepare_place
 from nas.job.compression_source import Source
@@ -71,7 +73,7 @@ def run_compression(
     told = narrator or Silent()
     prepare_place(job.out)
     work = Work(job.out.with_name(f".{job.out.name}.work"), job.train_device, told)
-    recipes = [recipe] if job.latency_ms is None else _candidates(source, recipe, job, told)
+    recipes = [recipe] if job.latency_ms is None else _remembered(source, recipe, job, work, told)
     found = _best([compress(source.model, source.dataset, each, work) for each in recipes], told)
     with tempfile.TemporaryDirectory() as folder:
         pairs = PairProtocol(pairs=8, span_s=2.0) if job.quick else PairProtocol()
@@ -97,6 +99,23 @@ def run_compression(
         "notes": notes,
         **result,
     }
+
+
+def _remembered(
+    source: Source, recipe: Compression, job: CompressionJob, work: Work, told: Silent
+) -> list[Compression]:
+    """The candidates of an interrupted compression, so that it goes on with them; else measured."""
+    asked = json.dumps([job.latency_ms, str(job.device), same_start(source.model, source.dataset, recipe)])
+    assert work.folder is not None
+    file = work.folder / f"candidates-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
+    if file.is_file():
+        return [Compression.from_dict(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+    found = _candidates(source, recipe, job, told)
+    work.folder.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps([each.to_dict() for each in found]), encoding="utf-8")
+    part.replace(file)
+    return found
 
 
 def _candidates(source: Source, recipe: Compression, job: CompressionJob, told: Silent) -> list[Compression]:

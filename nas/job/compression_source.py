@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from nas.compress.errors import CannotCompress
+from nas.compress.pipeline.stages import check_outputs
 from nas.export.place import CONFIG
 from nas.export.pretrained import from_pretrained, load_task
 from nas.run import WINNER
@@ -107,22 +107,8 @@ def _of_module(text: str, dataset: Dataset, weights: Path | None) -> Source:
                 "this module"
             )
         model.load_state_dict({**model.state_dict(), **{n: v for n, v in tensors.items() if n in model.state_dict()}})
-    _check_outputs(text, model, dataset)
+    check_outputs(model, dataset)
     return Source(text, model.cpu().eval(), dataset)
-
-
-def _check_outputs(text: str, model: nn.Module, dataset: Dataset) -> None:
-    try:
-        with torch.no_grad():
-            found = model.cpu().eval()(torch.zeros(2, *dataset.input_shape))
-    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CannotCompress(f"{text}: does not take images of {_size(dataset.input_shape)} ({reason})") from None
-    shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-    if shape != (2, dataset.num_classes):
-        raise CannotCompress(
-            f"{text}: gives {shape} for two images, expected (2, {dataset.num_classes}), a logit for each class"
-        )
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -120,6 +120,7 @@ def run_multitask(  # noqa: PLR0913 - the facts of a job, all named
     Returns: what ``report.json`` holds.
     Raises: CannotCompress, TrainingDiverged, InvalidCheckpoint.
     """
+    out = out.resolve()
     _check_place(out)
     tell = on_epoch or (lambda stage, report: None)
     work = out.with_name(f".{out.name}.work")

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.train.distill import Distillation, InvalidDistillation
+from nas.train.distill import Distillation, InvalidDistillation, check_teacher
 from nas.train.fit import EpochReport, Training
 
 _WIDTH = 64  # of the space in which student and checkpoints are compared
@@ -66,6 +66,8 @@ class CheckpointTeachers(Distillation):
         """
         if not teachers:
             raise InvalidDistillation("distillation: no checkpoints, expected at least one")
+        if not entropy >= 0:
+            raise InvalidDistillation(f"distillation: entropy={entropy}, expected at least 0")
         frozen = [teacher.eval().requires_grad_(False) for teacher in teachers]
         return cls(frozen[0], weight, temperature, name, teachers=frozen, attention=attention, entropy=entropy)
 
@@ -76,6 +78,8 @@ class CheckpointTeachers(Distillation):
 
     def begin(self, student: nn.Module, images: Tensor, seed: int) -> list[nn.Parameter]:
         """New maps A and B from the seed, if weights are learnt."""
+        for teacher in self.teachers:
+            check_teacher(teacher, student, images)
         if not self.attention or len(self.teachers) < 2:
             return []
         training = student.training
@@ -87,6 +91,10 @@ class CheckpointTeachers(Distillation):
         self._maps.clear()
         self._maps.update({name: each.to(images.device) for name, each in maps.items()})
         return list(self._maps.parameters())
+
+    def fresh(self) -> CheckpointTeachers:
+        """The same teachers with maps of their own."""
+        return replace(self, _maps=nn.ModuleDict(), _seen={})
 
     @contextmanager
     def watch(self, student: nn.Module) -> Iterator[None]:

@@ -64,8 +64,14 @@ class Distillation:
             student: that is trained.
             images: (N, C, H, W) normalised, a few, on its device.
             seed: of the training.
+        Raises: InvalidDistillation: the teacher does not take these images, or has other classes.
         """
+        check_teacher(self.teacher, student, images)
         return []
+
+    def fresh(self) -> Distillation:
+        """For one more training: what one learns must not be another's."""
+        return self
 
     def watch(self, student: nn.Module) -> AbstractContextManager[object]:
         """Around each forward pass of the student whose logits ``loss`` gets."""
@@ -77,6 +83,26 @@ class Distillation:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go back to what ``state_dict`` gave."""
+
+
+def check_teacher(teacher: Callable[[Tensor], Tensor], student: nn.Module, images: Tensor) -> None:
+    """Raises InvalidDistillation unless a teacher gives logits of the student's shape for the same images."""
+    training = student.training
+    with torch.no_grad():
+        wanted = student.eval()(images)
+        student.train(training)
+        try:
+            found = teacher(images)
+        except Exception as error:  # noqa: BLE001 - a user's teacher may raise anything
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+            shape = "x".join(map(str, images.shape[1:]))
+            raise InvalidDistillation(f"distillation: the teacher does not take images of {shape} ({reason})") from None
+    if not isinstance(found, Tensor) or found.shape != wanted.shape:
+        shown = tuple(found.shape[1:]) if isinstance(found, Tensor) else type(found).__name__
+        raise InvalidDistillation(
+            f"distillation: the teacher gives {shown} an image, the student {tuple(wanted.shape[1:])}; take a teacher "
+            "of the same classes"
+        )
 
 
 def soft_loss(logits: Tensor, wanted: Tensor, temperature: float = 1.0) -> Tensor:

@@ -132,7 +132,7 @@ class Training:
         after_step: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.distillation = distillation
+        self.distillation = None if distillation is None else distillation.fresh()
         self.after_step = after_step
         self.recipe, self.seed, self.dataset = recipe, seed, dataset
         self.curve: list[EpochReport] = []

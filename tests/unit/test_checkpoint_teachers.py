@@ -138,3 +138,18 @@ def test_teacher_with_features_of_image_and_label_is_chosen(digits: Dataset) -> 
         choose_teacher([trained], digits)
     with pytest.raises(InvalidDistillation, match="no checkpoints"):
         CheckpointTeachers.of([])
+
+
+def test_trainings_that_share_teachers_have_maps_of_their_own(digits: Dataset) -> None:
+    shared = CheckpointTeachers.of([network(seed, 12) for seed in (1, 2)])
+    first = Training(network(0), digits, RECIPE, seed=3, distillation=shared)
+    second = Training(network(0), digits, RECIPE, seed=4, distillation=shared)
+    for training in (first, second, first, second):
+        training.train_epoch()
+    alone = Training(network(0), digits, RECIPE, seed=3, distillation=shared)
+    alone.train_epoch()
+    alone.train_epoch()
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(value, first.model.state_dict()[name])
+    assert alone.distillation is not None
+    assert len(alone.distillation.state_dict()) == 2

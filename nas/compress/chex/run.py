@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from nas.compress.chex.settings import ChexSettings
 from nas.compress.chex.training import ChexTraining
 from nas.compress.coupling import coupled_channels
 from nas.compress.errors import CannotCompress
+from nas.compress.graph import copied
 from nas.compress.groups import Coupling
 from nas.train.advance import advance
 from nas.train.distill import Distillation
@@ -52,9 +52,9 @@ def chex(  # noqa: PLR0913 - the training's facts, all named
     Raises: CannotCompress: no channel can be removed. BudgetUnreachable, Untraceable, TrainingDiverged,
         InvalidCheckpoint.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     coupling = find_groups(model, dataset)
-    budget = Budget(copy.deepcopy(model), coupling, settings, latency_ms)
+    budget = Budget(copied(model), coupling, settings, latency_ms)
     training = ChexTraining(
         model,
         dataset,

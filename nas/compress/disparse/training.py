@@ -18,6 +18,7 @@ from nas.compress.disparse.result import DisparseResult
 from nas.compress.disparse.scores import gradients, losses_of
 from nas.compress.disparse.settings import DisparseSettings
 from nas.compress.disparse.tasks import Ownership, find_ownership
+from nas.compress.graph import copied
 from nas.compress.masks import Masks
 from nas.train.advance import advance
 from nas.train.distill import Distillation
@@ -56,7 +57,7 @@ def disparse(  # noqa: PLR0913 - the training's facts, all named
         users: overrides which tasks a weight serves: see ``find_ownership``.
     Raises: CannotCompress, TrainingDiverged, InvalidCheckpoint, InvalidDistillation.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     ownership = find_ownership(model, data, users=users, device=device)
     training = SparseTraining(
         model, data, recipe, settings=settings, ownership=ownership, seed=seed, device=device, distillation=distillation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from nas.compress.gap.selection import largest_weights, random_weights
 from nas.compress.gap.settings import GapSettings, InvalidPruning, PruningSettings
 from nas.compress.gap.training import StagedPruning, gap_stages
 from nas.compress.gap.workers import Job, Workers
+from nas.compress.graph import copied
 from nas.compress.masks import Masks
 from nas.compress.prunable import Prunable, find_prunable
 from nas.train.advance import advance
@@ -54,7 +54,7 @@ def gap(  # noqa: PLR0913 - the facts of a pruning, all named
     """
     if workers is not None:
         _check_workers(workers, settings)
-    job = Job(copy.deepcopy(model).cpu(), dataset, recipe, str(device), distillation)
+    job = Job(copied(model).cpu(), dataset, recipe, str(device), distillation)
     prunable = find_prunable(model, dataset.input_shape, stem=settings.stem, classifier=settings.classifier)
     if workers is None:
         return run_to_end(grow_and_prune(job, prunable, settings, seed), checkpoint, on_epoch)

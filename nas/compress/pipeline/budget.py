@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ from search_spaces.layers import Shape
 Timer = Callable[[Path], float]  # ONNX file -> milliseconds
 
 AIM = 0.95  # of the budget: two measurements of one file differ by some percent
-_LEAST, _ROUNDS = 0.05, 6
+_ROUNDS = 6
+_STEP = 0.005  # of shares
 _CALIBRATION = 32
 
 
@@ -54,7 +56,7 @@ def within_budget(
     for integers in (False, True):
         form = "integers" if integers else "floating point"
         narrator.say(f"budget: how much of the network fits {budget_ms:g} ms in {form}")
-        share, lowest = _largest_share(lambda s, i=integers: shapes.milliseconds(s, i), budget_ms * AIM)  # type: ignore[misc]
+        share, lowest = _largest_share(shapes, integers, budget_ms * AIM)
         least = min(least, lowest)
         if share is None:
             narrator.say(f"budget: none of it; the smallest takes {lowest:.4g} ms")
@@ -71,18 +73,20 @@ def within_budget(
     return [recipe for _, recipe in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _largest_share(milliseconds: Callable[[float], float], most: float) -> tuple[float | None, float]:
+def _largest_share(shapes: _Shapes, integers: bool, most: float) -> tuple[float | None, float]:
     """The largest share that keeps the budget, and the least latency that was seen."""
-    whole = milliseconds(1.0)
+    whole = shapes.milliseconds(1.0, integers)
     if whole <= most:
         return 1.0, whole
-    smallest = milliseconds(_LEAST)
+    low, high = shapes.least_share, 1.0
+    if low == 1:
+        return None, whole
+    smallest = shapes.milliseconds(low, integers)
     if smallest > most:
         return None, min(whole, smallest)
-    low, high = _LEAST, 1.0
     for _ in range(_ROUNDS):
         middle = (low + high) / 2
-        if milliseconds(middle) <= most:
+        if shapes.milliseconds(middle, integers) <= most:
             low = middle
         else:
             high = middle
@@ -112,16 +116,29 @@ class _Shapes:
         self.coupling = coupled_channels(model, input_shape)
         self.cost = SlicedCost(model, self.coupling)
 
+    @cached_property
+    def least_share(self) -> float:
+        """The least share of multiply-accumulates that floors of channels allow, from above; 1 if none can go."""
+        low, high = 0.0, 1.0
+        if not self.coupling.groups or not self._reachable(1 - _STEP):
+            return 1.0
+        while high - low > _STEP:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._reachable(middle) else (middle, high)
+        return high
+
+    def _reachable(self, share: float) -> bool:
+        try:
+            uniform_keep(self.model, self.coupling, ChexSettings(macs=share), self.cost)
+        except BudgetUnreachable:
+            return False
+        return True
+
     def milliseconds(self, share: float, integers: bool) -> float:
-        """Of one call; infinite where floors do not allow the share."""
+        """Of one call of the network with this share of its multiply-accumulates, at least ``least_share``."""
         network = self.model
         if share < 1:
-            if not self.coupling.groups:
-                return float("inf")
-            try:
-                keep = uniform_keep(self.model, self.coupling, ChexSettings(macs=share), self.cost)
-            except BudgetUnreachable:
-                return self.milliseconds(min(1.0, share * 1.5), integers) if share * 1.5 < 1 else float("inf")
+            keep = uniform_keep(self.model, self.coupling, ChexSettings(macs=share), self.cost)
             network = sliced(self.model, self.coupling, keep)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "shape.onnx"

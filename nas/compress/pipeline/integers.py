@@ -46,7 +46,7 @@ def in_integers(network: nn.Module, dataset: Dataset, stage: Quantise, seed: int
 
     found = quantise_network(
         network, images, settings=settings, seed=seed, device=work.device, on_unit=tell,
-        checkpoint=work.checkpoint(f"quantise-{_digest(settings)}"),
+        checkpoint=work.checkpoint(f"quantise-{_digest(settings, len(images), seed)}"),
     )  # fmt: skip
     widths = sorted({codes.bits for codes in found.weights.values()})
     bits_text = ", ".join(map(str, widths))
@@ -65,10 +65,10 @@ def _settings(stage: Quantise) -> tuple[QuantiseSettings, str]:
     return settings_from(QuantiseSettings, {**given, **stage.settings}, "quantise.settings"), why
 
 
-def _digest(settings: QuantiseSettings) -> str:
+def _digest(settings: QuantiseSettings, images: int, seed: int) -> str:
     from dataclasses import asdict
 
-    return hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([asdict(settings), images, seed], sort_keys=True).encode()).hexdigest()[:8]
 
 
 def packed_bytes(quantised: Quantised) -> int:

@@ -26,6 +26,13 @@ class InvalidCompression(CannotCompress):
     """A setting of the recipe is unknown, missing or out of range; the message names it."""
 
 
+def _not_twice(section: str, settings: Mapping[str, Any], owned: tuple[str, ...]) -> None:
+    """A setting that the section itself has must not stand in its ``settings`` too."""
+    for name in owned:
+        if name in settings:
+            raise ValueError(f"settings.{name}: write it as {section}.{name}")
+
+
 def _training(value: Any) -> dict[str, Any]:
     """The settings of a training, checked."""
     if not isinstance(value, Mapping):
@@ -68,6 +75,7 @@ class Channels(Strict):
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
+        _not_twice("channels", self.settings, ("macs", "latency_ms"))
         if self.method == "chex":
             from nas.compress.chex import ChexSettings
 
@@ -108,6 +116,7 @@ class Prune(Strict):
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
+        _not_twice("prune", self.settings, ("sparsity",))
         self.method_settings()
         return self
 
@@ -152,6 +161,7 @@ class Quantise(Strict):
     def _settings_fit(self) -> Self:
         from nas.compress.quantise import QuantiseSettings
 
+        _not_twice("quantise", self.settings, ("weight_bits", "activation_bits", "method"))
         bits = 8 if self.weight_bits == "auto" else self.weight_bits
         given = {"weight_bits": bits, "activation_bits": self.activation_bits, "method": self.method}
         settings_from(QuantiseSettings, {**self.settings, **given}, "quantise.settings")
@@ -210,6 +220,13 @@ class Compression(Strict):
         return self.model_dump(mode="json")
 
 
+_SECTIONS = {
+    "distil": Distil,
+    "channels": Channels,
+    "approximate": Approximate,
+    "prune": Prune,
+    "quantise": Quantise,
+}
 DEFAULT: dict[str, Any] = {
     "distil": {},
     "channels": {},
@@ -236,8 +253,9 @@ def _first(error: ValidationError, where: str, model: type[Strict] | None = None
     place = ".".join([where, *(str(part) for part in found["loc"])])
     said = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":
-        names = ", ".join(model.model_fields) if model is not None and len(found["loc"]) == 1 else "see --help"
-        return f"{place}: unknown setting, expected one of {names}"
+        section: Any = model if len(found["loc"]) == 1 else _SECTIONS.get(str(found["loc"][0]))
+        names = f", expected one of {', '.join(section.model_fields)}" if section is not None else ""
+        return f"{place}: unknown setting{names}"
     got = found["input"]
     shown = "" if isinstance(got, dict) or found["type"] == "value_error" else f" (got {got!r:.60})"
     return f"{place}: {said[:1].lower()}{said[1:]}{shown}"

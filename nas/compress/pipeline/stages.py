@@ -6,7 +6,6 @@ compression that was killed and called again ends in the same network.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.compress.errors import CannotCompress
+from nas.compress.graph import copied
 from nas.compress.masks import Masks
 from nas.compress.pipeline.recipe import Channels, Compression, Prune, settings_from
 from nas.compress.pipeline.work import Work
@@ -57,7 +58,8 @@ def shaped(model: nn.Module, dataset: Dataset, recipe: Compression, work: Work) 
     Raises: CannotCompress and its kinds, TrainingDiverged, InvalidCheckpoint.
     """
     stages = _Stages(dataset, recipe, work)
-    network = copy.deepcopy(model).to(work.device)
+    network = copied(model).to(work.device)
+    check_outputs(network, dataset)
     if recipe.train is not None:
         network = stages.trained(network, recipe.train, "train")
     stages.learn_from(network)
@@ -77,6 +79,25 @@ def shaped(model: nn.Module, dataset: Dataset, recipe: Compression, work: Work) 
     return Shaped(network.eval().cpu(), masks, tuple(stages.steps))
 
 
+def check_outputs(network: nn.Module, dataset: Dataset) -> None:
+    """Raises CannotCompress unless a network takes the images of a dataset and gives a logit for each class."""
+    name, shape = type(network).__name__, "x".join(map(str, dataset.input_shape))
+    training, device = network.training, next(network.parameters()).device
+    try:
+        with torch.no_grad():
+            found = network.eval()(torch.zeros(2, *dataset.input_shape, device=device))
+    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise CannotCompress(f"{name}: does not take images of {shape} ({reason})") from None
+    finally:
+        network.train(training)
+    given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if given != (2, dataset.num_classes):
+        raise CannotCompress(
+            f"{name}: gives {given} for two images, expected (2, {dataset.num_classes}), a logit for each class"
+        )
+
+
 class _Stages:
     """Stages with what they share: data, teacher, checkpoints."""
 
@@ -91,13 +112,14 @@ class _Stages:
         if settings is None:
             return
         if settings.teacher == "self":
-            teacher, name = copy.deepcopy(network), digest_of(network)
+            teacher, name = copied(network), digest_of(network)
         else:
             from nas.export.pretrained import from_pretrained
 
             teacher = from_pretrained(Path(settings.teacher))
             name = digest_of(teacher)
         frozen = teacher.to(self.work.device).eval().requires_grad_(False)
+        check_outputs(frozen, self.dataset)
         self.teacher = Distillation(frozen, settings.weight, settings.temperature, name)
         self.steps.append(f"teacher: {settings.teacher}, weight {settings.weight:g}")
 

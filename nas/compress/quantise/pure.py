@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from nas.compress.graph import argument, operation, tensor_of
 
-_IDENTITIES = ("dropout", "alpha_dropout", "feature_dropout", "contiguous", "alias", "detach")
+_IDENTITIES = ("dropout", "alpha_dropout", "feature_dropout", "alias", "detach")  # a copy may be what a view needs
 _RANDOM = ("rand", "randn", "randint", "bernoulli", "normal", "empty")
 
 

@@ -111,6 +111,11 @@ class MultitaskTraining:
         self.distillation = dict(distillation or {})
         if unknown := set(self.distillation) - {task.name for task in data.tasks}:
             raise InvalidDistillation(f"distillation: no task {sorted(unknown)[0]!r} in {data.name}")
+        for name, teacher in self.distillation.items():
+            if getattr(teacher, "attention", False):
+                raise InvalidDistillation(
+                    f"distillation of {name!r}: learnt weights of checkpoints need one task; give attention=False"
+                )
         self.curve: list[MultitaskEpoch] = []
         self.model = model.to(self.device)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None

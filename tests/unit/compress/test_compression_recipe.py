@@ -35,6 +35,9 @@ def test_the_example_is_a_recipe() -> None:
         ({"quantise": {"weight_bits": 9}}, "weight_bits is 9, expected 2..8"),
         ({"quantise": {"images": "many"}}, "recipe.quantise.images: input should be a valid integer"),
         ({"prune": {"method": "gap", "settings": {"partitions": 0}}}, "partitions=0, expected at least 1"),
+        ({"channels": {"mcas": 0.5}}, "recipe.channels.mcas: unknown setting, expected one of method, macs, settings"),
+        ({"channels": {"settings": {"macs": 0.5}}}, "settings.macs: write it as channels.macs"),
+        ({"quantise": {"settings": {"weight_bits": 4}}}, "write it as quantise.weight_bits"),
         ({"seed": -1}, "recipe.seed: input should be greater than or equal to 0"),
     ],
 )

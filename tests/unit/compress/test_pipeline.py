@@ -9,12 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hardware.pairs import PairProtocol
-from nas.compress.before_after import paired_difference, wilson
-from nas.compress.errors import BudgetUnreachable
+from nas.compress.before_after import paired_difference, predictions, wilson
+from nas.compress.errors import BudgetUnreachable, CannotCompress
 from nas.compress.onnx_file import write_onnx
 from nas.compress.packed import read_packed
 from nas.compress.pipeline import Compression, Work, compress, report
@@ -26,6 +27,7 @@ from nas.export.pretrained import from_pretrained
 from nas.narrator import Silent
 from nas.spec import load_spec
 from nas.train.data import Dataset, load_dataset
+from nas.train.distill import Distillation, InvalidDistillation
 from nas.train.fit import fit
 from nas.train.images import Split
 from nas.train.recipe import Recipe
@@ -200,3 +202,70 @@ def test_intervals() -> None:
     assert 0 < down < 0.1 < up
     assert paired_difference(first, first)[0] == 0
     assert paired_difference(first, first)[1] < 0 < paired_difference(first, first)[2]
+
+
+def test_a_budget_near_the_floors_of_channels_is_found(digits: Dataset) -> None:
+    """Three narrow groups, of which 4 channels each must stay: the least share is large."""
+    torch.manual_seed(0)
+    narrow = nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(6, 10),
+    )  # fmt: skip
+    sizes: list[float] = []
+
+    def kilobytes(path: Path) -> float:
+        sizes.append(path.stat().st_size / 1000)
+        return sizes[-1]
+
+    whole = len(write_onnx(folded(narrow, (1, 8, 8)), (1, 8, 8)).SerializeToString()) / 1000
+    base = Compression.from_dict({"channels": {}})
+    with pytest.raises(BudgetUnreachable):
+        within_budget(narrow, digits.input_shape, base, 0.001, kilobytes, Silent())
+    smallest = min(size for size in sizes if size < whole)
+    found = within_budget(narrow, digits.input_shape, base, smallest / 0.95 + 0.001, kilobytes, Silent())
+    assert found
+
+
+def test_networks_teachers_and_modules_that_do_not_fit_are_named(own: nn.Module, digits: Dataset) -> None:
+    seven = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+    with pytest.raises(CannotCompress, match=r"Sequential: gives \(2, 7\) for two images, expected \(2, 10\)"):
+        compress(seven, digits, {"quantise": {}})
+    with pytest.raises(InvalidDistillation, match=r"the teacher gives \(7,\) an image, the student \(10,\)"):
+        fit(Own(), digits, Recipe(**QUICK), seed=0, distillation=Distillation(seven))
+    with pytest.raises(InvalidDistillation, match="the teacher does not take images of 1x8x8"):
+        fit(Own(), digits, Recipe(**QUICK), seed=0, distillation=Distillation(nn.Conv2d(3, 4, 1)))
+    pruned = Own()
+    torch.nn.utils.prune.l1_unstructured(pruned.conv1, "weight", 0.5)
+    pruned(torch.zeros(1, 1, 8, 8)).sum().backward()
+    with pytest.raises(CannotCompress, match=r"Own: cannot be copied .* torch.nn.utils.prune.remove"):
+        compress(pruned, digits, {"quantise": {}})
+
+
+def test_attention_of_pytorch_is_folded_and_quantised(digits: Dataset, tmp_path: Path) -> None:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.out = nn.Conv2d(1, 16, 2, 2), nn.Linear(16, 10)
+            self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.layer(self.stem(x).flatten(2).transpose(1, 2)).mean(1))
+
+    torch.manual_seed(0)
+    model = Attending().eval()
+    images = torch.randn(8, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(model, (1, 8, 8))(images), model(images), rtol=1e-4, atol=1e-5)
+    rows = report(compress(model, digits, {"quantise": {"method": "minmax", "images": 32}}), tmp_path, device=None)
+    assert rows[2].agreement > 0.9
+
+
+def test_a_file_of_whole_batches_is_judged_on_any_number_of_images(
+    own: nn.Module, digits: Dataset, tmp_path: Path
+) -> None:
+    for batch in (1, 8):
+        file = write_onnx(folded(own, (1, 8, 8)), (1, 8, 8), batch=batch)
+        (tmp_path / f"{batch}.onnx").write_bytes(file.SerializeToString())
+    found = [predictions(tmp_path / f"{batch}.onnx", digits, digits.test) for batch in (1, 8)]
+    assert len(found[1]) == 100
+    assert (found[0] == found[1]).all()
