@@ -39,12 +39,13 @@ from torch import Tensor, nn
 
 from hardware.bench import RealClock
 from hardware.device import Device
+from hardware.integer_kernels import weight_bits_here
 from hardware.pairs import PairProtocol, judge_pairs, run_pairs
 from nas.compress.before_after import COLUMNS, Artefact, before_after, paired_difference, texts
 from nas.compress.graph import executed_graph
 from nas.compress.onnx_file import write_onnx, write_quantised_onnx
 from nas.compress.onnx_file.kernels import kernels_of
-from nas.compress.onnx_file.saturation import saturation, weight_bits_here
+from nas.compress.onnx_file.saturation import saturation
 from nas.compress.pipeline.compress import size_of
 from nas.compress.pipeline.integers import packed_bytes
 from nas.compress.quantise import Quantised, QuantiseSettings, quantise_network, simulated

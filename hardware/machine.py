@@ -82,7 +82,7 @@ def read_cpu_info(path: Path) -> dict[str, str]:
 
 def machine(cpus: Path = Path("/sys/devices/system/cpu"), cgroup: Path = Path("/sys/fs/cgroup")) -> Machine:
     """The machine that this process runs on; the folders are those of Linux."""
-    flags = _flags(cpu_info())
+    flags = cpu_flags()
     cpu = cpus / f"cpu{last_cpu()}"
     siblings = _text(cpu / "topology/thread_siblings_list")
     return Machine(
@@ -115,7 +115,9 @@ def cpu_list(text: str) -> list[int]:
     return [cpu for first, _, last in spans for cpu in range(int(first), int(last or first) + 1)]
 
 
-def _flags(info: dict[str, str]) -> set[str]:
+def cpu_flags() -> set[str]:
+    """What the CPU can do, by the names of /proc/cpuinfo; empty on other systems."""
+    info = cpu_info()
     return set((info.get("flags") or info.get("Features") or "").split())
 
 

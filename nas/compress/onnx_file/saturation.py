@@ -1,7 +1,4 @@
-"""Whether 8-bit weights are safe on a CPU: without VNNI, ONNX Runtime adds products of bytes in 16 bits.
-
-That overflows: 255 * 127 * 2 is more than 32,767. With 7-bit weights, at most 63, no sum of two products does.
-"""
+"""What overflows of a CPU without VNNI change in what a quantised file computes (``hardware.integer_kernels``)."""
 
 from __future__ import annotations
 
@@ -11,23 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from numpy.typing import NDArray
-
-_SAFE = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
-
-
-@dataclass(frozen=True, slots=True)
-class WeightBits:
-    """How many bits weights may have here.
-
-    Attributes:
-        bits: 8, or 7.
-        reason: a sentence.
-    """
-
-    bits: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +35,6 @@ class Saturation:
             f"8-bit sums overflow on this CPU: {self.codes:.2%} of rounded values and {self.predictions:.2%} of "
             f"predictions differ from exact arithmetic on {self.n} images; use 7-bit weights"
         )
-
-
-def weight_bits_here() -> WeightBits:
-    """Bits of weights that the integer kernels of this CPU compute exactly."""
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if found.get("architecture", "x86_64") not in ("x86_64", "amd64"):
-        return WeightBits(8, f"{found['architecture']}: its kernels add products of bytes in 32 bits")
-    safe = [name for name in _SAFE if found.get(name)]
-    if safe:
-        return WeightBits(8, f"this CPU has {safe[0]}, which adds products of bytes in 32 bits")
-    if not found:
-        return WeightBits(7, "whether this CPU has VNNI is not known; 7-bit weights are exact on any")
-    return WeightBits(7, "this CPU has no VNNI, so sums of 8-bit products may overflow; 7-bit weights cannot")
 
 
 def saturation(model: onnx.ModelProto, images: NDArray[np.float32], batch: int = 1) -> Saturation:

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hardware.integer_kernels import weight_bits_here
 from nas.compress.chex.settings import ChexSettings
 from nas.compress.coupling import coupled_channels
 from nas.compress.errors import BudgetUnreachable
 from nas.compress.onnx_file import write_onnx, write_quantised_onnx
-from nas.compress.onnx_file.saturation import weight_bits_here
 from nas.compress.pipeline.recipe import Channels, Compression, Quantise
 from nas.compress.quantise import QuantiseSettings, quantise_network
 from nas.compress.quantise.fold import folded

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from hardware.integer_kernels import weight_bits_here
 from nas.compress.graph import tensor_name, tensor_of
-from nas.compress.onnx_file.saturation import weight_bits_here
 from nas.compress.pipeline.recipe import Quantise, settings_from
 from nas.compress.pipeline.stages import calibration_images
 from nas.compress.pipeline.work import Work

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from hardware.integer_kernels import weight_bits_here
 from nas.compress.graph import executed_graph
 from nas.compress.onnx_file import write_quantised_onnx
-from nas.compress.onnx_file.saturation import Saturation, saturation, weight_bits_here
+from nas.compress.onnx_file.saturation import Saturation, saturation
 from nas.compress.quantise.quantised import Grid, Quantised, WeightCodes
 
 CHANNELS, SIDE = 32, 6
@@ -84,27 +85,3 @@ def test_the_share_of_wrong_codes_is_that_against_64_bit_integers() -> None:
     else:
         assert found.codes > 0.05
         assert "use 7-bit weights" in found.sentence
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "bits", "said"),
-    [
-        ({"architecture": "x86_64", "avx2": True, "avx512_vnni": True}, 8, "avx512_vnni"),
-        ({"architecture": "x86_64", "avx2": True, "avx_vnni": True}, 8, "avx_vnni"),
-        ({"architecture": "x86_64", "avx2": True, "avx512_vnni": False}, 7, "no VNNI"),
-        ({"architecture": "aarch64"}, 8, "aarch64"),
-        ({}, 7, "not known"),
-    ],
-)
-def test_bits_follow_what_the_cpu_has(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], bits: int, said: str
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    found = weight_bits_here()
-    assert found.bits == bits
-    assert said in found.reason
-
-
-def test_a_torch_that_cannot_tell_means_7_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert weight_bits_here().bits == 7
