@@ -75,7 +75,8 @@ def test_wrong_input_is_one_line(server, place):
     ):
         ended = server.run("compress", *arguments, "--out", "refused", "-q", cwd=place)
         assert refused(ended, 2, *words), ended
-    tight = server.run("compress", "compressible", "--latency", "1e-6ms", "--out", "refused", "-q", cwd=place)
+    command = ("compress", "compressible", "--recipe", "quick.yaml", "--quick", "--latency", "1e-6ms")
+    tight = server.run(*command, "--out", "refused", "-q", cwd=place)
     assert refused(tight, 3, "1e-06 ms cannot be kept", "give more")
     assert not (place / "refused").exists()
 

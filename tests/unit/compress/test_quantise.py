@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -163,20 +164,27 @@ def test_learning_never_does_worse_on_the_calibration_images_than_rounding_to_ne
 
 
 @pytest.mark.slow
-def test_units_do_better_than_single_layers_on_images_not_seen():
-    wins, errors = 0, []
+@pytest.mark.parametrize("method", ["layer", "unit"])
+def test_learning_does_better_than_rounding_to_nearest_on_images_not_seen(method):
+    ratios = []
     for seed in range(5):
-        model, images, held_out = network(seed), smooth_images(128, seed + 10), smooth_images(200, seed + 50)
-        found = {}
-        for method in ("nearest", "layer", "unit"):
-            settings = QuantiseSettings(
-                weight_bits=3, activation_bits=3, method=method, iterations=100, rounding_rate=1e-3
+        model, images, held_out = network(seed), smooth_images(256, seed + 10), smooth_images(200, seed + 50)
+        learned, nearest = (
+            logits_error(
+                model,
+                quantise_network(
+                    model,
+                    images,
+                    settings=QuantiseSettings(weight_bits=3, activation_bits=4, method=each, drop=0.0),
+                    seed=seed,
+                ),
+                held_out,
             )
-            found[method] = logits_error(model, quantise_network(model, images, settings=settings, seed=seed), held_out)
-        errors.append(found)
-        wins += found["unit"] < found["layer"]
-    assert wins >= 4, errors
-    assert all(each["layer"] < each["nearest"] and each["unit"] < each["nearest"] for each in errors), errors
+            for each in (method, "nearest")
+        )
+        ratios.append(learned / nearest)
+    assert max(ratios) < 1, ratios  # measured on ten other seeds: a mean of 0.60 for both, one of the layers' above 1
+    assert np.exp(np.log(ratios).mean()) < 0.8, ratios
 
 
 def test_importance_and_all_else_give_the_same_codes_for_the_same_seed():
