@@ -5,7 +5,7 @@ BASE := .venv/.base-installed
 DEV := .venv/.dev-installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check docs bench clean
 
 demo: $(BASE)  ## search, train, export, verify and report on real digits; everything lands in demo/
 	rm -rf demo
@@ -23,6 +23,9 @@ check: $(DEV)  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(DEV)  ## the documentation site, in site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(DEV)  ## ratios against a baseline or peer in the same run, one JSON object per line
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
@@ -37,4 +40,4 @@ $(DEV): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import from_pretrained, resume, search, trust
+    from nas.api import from_pretrained, resume, save_pretrained, search, trust
     from nas.config import Config
     from nas.records import Budget, Candidate, Constraint, Failure, Success
     from nas.run import Run
@@ -20,6 +20,7 @@ _HOMES = {
     "resume": "nas.api",
     "trust": "nas.api",
     "from_pretrained": "nas.api",
+    "save_pretrained": "nas.api",
     "Config": "nas.config",
     "Budget": "nas.records",
     "Candidate": "nas.records",
@@ -38,6 +39,7 @@ __all__ = [
     "Success",
     "from_pretrained",
     "resume",
+    "save_pretrained",
     "search",
     "trust",
 ]

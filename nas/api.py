@@ -11,6 +11,7 @@ from nas.narrator import Narrator, Silent
 from nas.run import Run, new_directory
 
 if TYPE_CHECKING:
+    from nas.export.pretrained import ExportReport
     from search_spaces.build import Network
 
 
@@ -96,6 +97,44 @@ def trust(
     asked = TrustSettings(data=data, space=space, limits=dict(limits or {}), seed=seed, **settings)
     with _narrator(verbose) as narrator:
         return judge_proxies(asked, Path(out), narrator)
+
+
+def save_pretrained(
+    network: Network,
+    directory: str | Path,
+    *,
+    data: str | None = None,
+    like: str | Path | None = None,
+    batch: int | None = 1,
+) -> ExportReport:
+    """Write a network as config.json, model.safetensors, model.onnx, network.py and a model card.
+
+    ``from_pretrained`` reads the folder back, also that of a compressed network. The ONNX file is checked against the
+    network; the folder appears complete or not at all.
+
+    Args:
+        network: trained; of ``from_pretrained``, ``search_spaces.build.build``, or what compression made of it.
+        directory: must not exist, be empty, or hold an earlier export.
+        data: the dataset that it is for, as for ``nas.train.data.load_dataset``.
+        like: instead of ``data``, an export that is for the same images.
+        batch: images per call of the ONNX file; None leaves it open.
+    Returns: what was written, with the size of every file in bytes and the parity of the ONNX file.
+    Raises: ExportFailed: also for neither or both of ``data`` and ``like``; InvalidDataset, InvalidPretrained,
+        ParityFailed.
+    """
+    from nas.export.errors import ExportFailed
+    from nas.export.pretrained import load_task
+    from nas.export.pretrained import save_pretrained as save
+
+    if (data is None) == (like is None):
+        raise ExportFailed(f"save_pretrained: got data={data!r} and like={like!r}, expected one of the two")
+    if data is not None:
+        from nas.train.data import load_dataset
+
+        task = load_dataset(data).task
+    else:
+        task = load_task(Path(str(like)))
+    return save(Path(directory), network, task=task, batch=batch)
 
 
 def from_pretrained(directory: str | Path) -> Network:

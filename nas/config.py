@@ -20,9 +20,12 @@ from pydantic import (
 )
 
 from nas.binas_settings import BinasSettings, SupernetSettings
+from nas.callbacks.choice import Choice, check_choices
+from nas.engine_settings import EngineSettings
 from nas.records import Constraint, check_objectives
 from nas.strict import Positive, Strict
 from nas.train.recipe import Recipe
+from nas.train.tuned.settings import TuneSettings
 from nas.units import parse_bytes, parse_count, parse_latency_ms, parse_seconds
 from search_spaces import default_elastic_space, default_space
 
@@ -156,14 +159,6 @@ class GuardSettings(Strict):
     seeds: Annotated[int, Field(ge=0)] = 2
 
 
-class EngineSettings(Strict):
-    """Where the work runs."""
-
-    kind: Literal["auto", "serial", "ray"] = "auto"
-    workers: Positive | None = None
-    address: str | None = None
-
-
 def _known_recipe(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of ``nas.train.recipe.Recipe``, whole numbers as such; only what was given is kept."""
     recipe = Recipe.from_dict(settings).to_dict()
@@ -186,12 +181,24 @@ class Config(Strict):
     latency: LatencySettings = LatencySettings()
     finalists: FinalistSettings = FinalistSettings()
     recipe: Annotated[dict[str, Any], AfterValidator(_known_recipe)] = Field(default_factory=dict)
+    tune: TuneSettings = TuneSettings()
     guard: GuardSettings = GuardSettings()
     engine: EngineSettings = EngineSettings()
+    callbacks: Annotated[tuple[Choice, ...], BeforeValidator(check_choices)] = ()
     train: bool = True
     train_device: str = "cpu"
     train_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    store: str | None = None
+
+    @model_validator(mode="after")
+    def _store_is_an_address(self) -> Self:
+        """Checked here and not with its field, whose errors repeat the value: it may hold a password."""
+        if self.store is not None:
+            from nas.store import check_url
+
+            check_url(self.store)
+        return self
 
     @model_validator(mode="after")
     def _devices_differ(self) -> Self:
@@ -214,6 +221,15 @@ class Config(Strict):
         if self.search.score != "binas" and any(settings.values()):
             name = next(name for name, given in settings.items() if given)
             raise ValueError(f"{name}: has settings, but search.score={self.search.score!r}; give score: binas")
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_has_its_place(self) -> Self:
+        if self.tune.trials == 1 or (self.tune.trials and (self.search.score == "binas" or not self.train)):
+            raise ValueError(
+                f"tune.trials={self.tune.trials}: expected 0 or at least 2, in a run that trains its winner from "
+                f"random weights (here score={self.search.score!r}, train={self.train})"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from hardware.counts import count
+from hardware.lookup import LatencyTable
 from nas.protocols import LatencyModel
 from nas.records import Candidate, Constraint, Failure, Metrics
 from search_spaces.arch import Architecture, InvalidArchitecture
@@ -29,6 +32,31 @@ class Gates:
     constraints: tuple[Constraint, ...] = ()
     table: LatencyModel | None = None
     also: tuple[tuple[str, LatencyModel], ...] = ()
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """JSON-ready form, for workers; None where a latency model is no table."""
+        models = [(name, model.to_json()) for name, model in self.also if isinstance(model, LatencyTable)]
+        if len(models) < len(self.also) or not isinstance(self.table, LatencyTable | None):
+            return None
+        return {
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "constraints": [(constraint.metric, constraint.at_most) for constraint in self.constraints],
+            "table": None if self.table is None else self.table.to_json(),
+            "also": models,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        channels, height, width = data["input_shape"]
+        return cls(
+            (channels, height, width),
+            data["num_classes"],
+            tuple(Constraint(metric, at_most) for metric, at_most in data["constraints"]),
+            None if data["table"] is None else LatencyTable.from_json(data["table"]),
+            tuple((name, LatencyTable.from_json(text)) for name, text in data["also"]),
+        )
 
     def __call__(self, arch: Architecture) -> Metrics:
         """Metrics of the architecture; raises InvalidArchitecture."""

@@ -72,12 +72,15 @@ class SearchLoop:
 
     Results reach the search in any order and the store in candidate order, so that the file always holds a
     prefix of the one deterministic sequence: resuming means replaying that prefix and going on.
+
+    Attributes:
+        gates: hold candidates against the limits before they are submitted; None where the runner's workers do that.
     """
 
     search: Search
     runner: Runner
     store: Store
-    gates: Gates
+    gates: Gates | None
     budget: Budget
     on_progress: Callable[[Progress], None] = lambda progress: None
     progress: Progress = field(default_factory=Progress)
@@ -146,7 +149,7 @@ class SearchLoop:
         first = self._seen.setdefault(candidate.arch.digest, candidate.id)
         if first != candidate.id:
             return Failure(candidate, "duplicate", f"same design as candidate {first}")
-        return self.gates.check(candidate)
+        return candidate if self.gates is None else self.gates.check(candidate)
 
     def _may_ask(self) -> bool:
         out_of_time = self.budget.seconds is not None and self.progress.seconds >= self.budget.seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from predictors.proxies.module_proxies import MODULE_PROXIES
@@ -11,6 +12,7 @@ from predictors.rank_ensemble import InvalidEnsemble, RankEnsemble, read_ensembl
 from search_spaces.arch import Architecture
 from search_spaces.layers import Shape
 from search_spaces.named import NamedFailed, call_named
+from search_spaces.plugins import Offer, PluginBroken, Table
 
 if TYPE_CHECKING:
     from predictors.proxies.zen_monte_carlo import ZenSampling
@@ -56,8 +58,8 @@ class Objective:
     def trusted(self) -> bool:
         """Whether only code of this project runs, which does not end the process that runs it."""
         if not self.is_ensemble:
-            return self.score in SCORES or self.score == PREDICTOR
-        return all(member.score in SCORES for member in self._rank_ensemble().members)
+            return self.score in SCORES.own or self.score == PREDICTOR
+        return all(member.score in SCORES.own for member in self._rank_ensemble().members)
 
     @property
     def is_ensemble(self) -> bool:
@@ -238,7 +240,7 @@ def _module_row(name: str) -> KnownScore:
 
 _ZEN_NAS = "Lin et al. 2021, arXiv 2102.01063"
 _MAE_DET = "Sun et al. 2022, arXiv 2111.13336"
-SCORES: dict[str, KnownScore] = {
+_OURS: dict[str, KnownScore] = {
     "zen": KnownScore(_zen, "closed form", "about 0.1 ms", f"{_ZEN_NAS}, in closed form"),
     "zen-mc": KnownScore(_zen_monte_carlo, "forward", "about 50 ms", _ZEN_NAS),
     "zen-compat": KnownScore(_zen_compat, "forward", "about 50 ms", f"{_ZEN_NAS}, as the authors' code computes it"),
@@ -248,9 +250,31 @@ SCORES: dict[str, KnownScore] = {
     "qe": KnownScore(_qe, "closed form", "about 0.1 ms", "Sun et al. 2022, NeurIPS; networks with bits only"),
     **{name: _module_row(name) for name in MODULE_PROXIES},
 }
-"""Name of each score in text. With ``deepmad``, keep rho below a bound beside it."""
+
+
+def _plugged(offer: Offer) -> KnownScore:
+    """A score of an installed package: a row, or a factory like that of ``package.module:function``."""
+    found = offer.point.load()
+    if isinstance(found, KnownScore):
+        return found
+    if not callable(found):
+        raise PluginBroken(
+            f"is a {type(found).__name__}, expected a factory: function(objective) -> (arch, seed) -> float"
+        )
+    return KnownScore(partial(_from_package, offer, found), "forward", "not stated", f"{offer.package} {offer.version}")
+
+
+def _from_package(offer: Offer, factory: Callable[[Objective], Scorer], objective: Objective) -> Scorer:
+    try:
+        return factory(objective)
+    except Exception as error:  # noqa: BLE001 - a package's code may raise anything
+        raise UnknownScore(f"plugin: {offer} cannot be used: {type(error).__name__}: {error}") from None
+
+
+SCORES: Table[KnownScore] = Table(_OURS, "netwright.scores", _plugged)
+"""Each score by name, ours and those of installed packages. With ``deepmad``, keep rho below a bound beside it."""
 CLOSED_FORM = tuple(
-    name for name, row in SCORES.items() if row.needs == "closed form" and name != "qe"
+    name for name, row in _OURS.items() if row.needs == "closed form" and name != "qe"
 )  # of float networks; no torch, below 1 ms
 ENSEMBLE = "ensemble"
 PREDICTOR = "predictor"

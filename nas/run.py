@@ -15,7 +15,7 @@ from nas.config import Config
 from nas.gates import Gates
 from nas.pareto import pareto_front
 from nas.records import COUNTS, LARGER_IS_BETTER, METRICS, Success
-from nas.store import FILE_NAME, RunFileError, RunStore
+from nas.store import FILE_NAME, RunFileError, RunStore, find_run
 from search_spaces.arch import Architecture
 
 if TYPE_CHECKING:
@@ -203,10 +203,10 @@ class Run:
 
 
 def run_file(path: str | Path) -> Path:
-    """The run file of a run directory, or the file itself; raises RunFileError when neither is there."""
+    """The run file of a run directory, or the file itself, also one that points to a server; raises RunFileError."""
     path = Path(path)
-    file = path / FILE_NAME if path.is_dir() else path
-    if not file.is_file():
+    file = find_run(path) if path.is_dir() else path
+    if file is None or not file.is_file():
         raise RunFileError(f"run {path}: no {FILE_NAME} there; `netwright search --out {path}` makes one")
     return file
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.plugins import Offer, PluginBroken, Table
+
 if TYPE_CHECKING:
     from predictors.auto.auto_predictor import AutoPredictor
     from predictors.saving import load, save
 
-PREDICTORS: dict[str, str] = {
+_OURS = {
     "auto": "predictors.auto.auto_predictor:AutoPredictor",
     "ridge": "predictors.models.linear:Ridge",
     "bayesian-ridge": "predictors.models.linear:BayesianRidge",
@@ -24,7 +26,20 @@ PREDICTORS: dict[str, str] = {
     "ranking-net": "predictors.models.ranking_net:RankingNet",
     "co-kriging": "predictors.fidelity:CoKriging",
 }
-"""Class of each predictor in text; all are scikit-learn regressors."""
+
+
+def _plugged(offer: Offer) -> str:
+    """Where the class of an installed package is; it must be a regressor like ours."""
+    from predictors.regressor import Regressor
+
+    found = offer.point.load()
+    if not (isinstance(found, type) and issubclass(found, Regressor)):
+        raise PluginBroken(f"is {found!r}, expected a subclass of predictors.regressor.Regressor")
+    return offer.value
+
+
+PREDICTORS: Table[str] = Table(_OURS, "netwright.predictors", _plugged)
+"""Class of each predictor in text, ours and those of installed packages; all are scikit-learn regressors."""
 
 __all__ = ["PREDICTORS", "AutoPredictor", "load", "load_predictor", "save"]
 _HOMES = {
@@ -35,7 +50,10 @@ _HOMES = {
 
 
 def load_predictor(name: str) -> type[Any]:
-    """A class of ``PREDICTORS`` by its name; raises ValueError with the known names."""
+    """A class of ``PREDICTORS`` by its name.
+
+    Raises: ValueError: with the known names; PluginBroken: an installed package offers it, but does not import.
+    """
     if name not in PREDICTORS:
         raise ValueError(f"predictor {name!r}: unknown, expected one of {', '.join(PREDICTORS)}")
     module, _, attribute = PREDICTORS[name].partition(":")

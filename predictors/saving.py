@@ -50,7 +50,7 @@ def load(path: str | Path) -> Any:
     _check_note(file, _note(file))
     try:
         asked = skops.io.get_untrusted_types(file=file)
-        foreign = [name for name in asked if not (name.startswith(_OURS) or name in _FOREIGN)]
+        foreign = [name for name in asked if not (name.startswith(_known_packages()) or name in _FOREIGN)]
         if foreign:
             raise InvalidPredictorFile(f"predictor {file}: holds {foreign[0]}, which no predictor needs; not loaded")
         return skops.io.load(file, trusted=asked)
@@ -58,6 +58,13 @@ def load(path: str | Path) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged archive can fail in any way
         raise InvalidPredictorFile(f"predictor {file}: damaged ({type(error).__name__}); fit it again") from None
+
+
+def _known_packages() -> tuple[str, ...]:
+    """Beginnings of the class names that a file may hold: ours, and those of packages that offer predictors."""
+    from predictors import PREDICTORS
+
+    return (_OURS, *(f"{offer.value.partition(':')[0].partition('.')[0]}." for offer in PREDICTORS.offers().values()))
 
 
 def _note(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from search_spaces.mobilenet import MOBILENETS
 from search_spaces.named import NamedFailed, call_named, load_named
 from search_spaces.nas_bench_201 import NAS_BENCH_201, NAS_BENCH_201_TINY, TRANSNAS_MICRO
 from search_spaces.nas_bench_macro import NAS_BENCH_MACRO
+from search_spaces.plugins import Offer, PluginBroken, Table
 from search_spaces.resnet import RESNET, RESNET_SMALL
 from search_spaces.resnet_channels import RESNET20_CHANNELS
 from search_spaces.space import GridSpace
@@ -27,8 +28,22 @@ _ALL: tuple[ChainSpace | GridSpace, ...] = (
     *(*MOBILENETS, NAS_BENCH_MACRO, RESNET20_CHANNELS),
     *(RESNET, RESNET_SMALL),
 )
-SPACES = {space.name: space for space in _ALL}
 _OPERATIONS = ("sample", "mutate", "crossover", "validate", "encode")
+
+
+def _plugged(offer: Offer) -> Any:
+    """A space, or a class of one, of an installed package; its own name must be that of the entry point."""
+    found = offer.point.load()
+    space = found() if isinstance(found, type) else found
+    if missing := _missing(space):
+        raise PluginBroken(f"{type(space).__name__} lacks {missing!r}; a space needs name, {', '.join(_OPERATIONS)}")
+    if space.name != offer.name:
+        raise PluginBroken(f"its name is {space.name!r}, expected {offer.name!r}")
+    return space
+
+
+SPACES: Table[Any] = Table({space.name: space for space in _ALL}, "netwright.spaces", _plugged)
+"""Every space by name: ours, and those that installed packages add by the entry points ``netwright.spaces``."""
 
 
 class UnknownSpace(ValueError):
@@ -52,14 +67,19 @@ def load_space(name: str) -> Any:
         space = call_named(name) if isinstance(found, type) else found
     except NamedFailed as error:
         raise UnknownSpace(f"space {name!r}: {error}") from None
+    if missing := _missing(space):
+        raise UnknownSpace(
+            f"space {name!r}: {type(space).__name__} lacks {missing!r}; a space needs name, {', '.join(_OPERATIONS)}"
+        )
+    return space
+
+
+def _missing(space: Any) -> str:
+    """The first thing that a space needs and this one lacks; "" if it is one."""
     missing = [operation for operation in _OPERATIONS if not callable(getattr(space, operation, None))]
     if not isinstance(getattr(space, "name", None), str):
         missing.append("name")
-    if missing:
-        raise UnknownSpace(
-            f"space {name!r}: {type(space).__name__} lacks {missing[0]!r}; a space needs name, {', '.join(_OPERATIONS)}"
-        )
-    return space
+    return missing[0] if missing else ""
 
 
 def default_space(resolution: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 SCHEMA_VERSION = 1
@@ -92,6 +92,13 @@ _DEFAULTS = tuple((f.name, f.default) for f in fields(Block))
 _JSON_TYPES = {"str": str, "int": int, "bool": bool, "tuple[int, ...]": list}
 _BLOCK_TYPES: dict[str, type] = {f.name: _JSON_TYPES[str(f.type)] for f in fields(Block)}
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_BLOCK_TEXTS = 1 << 16
+
+
+@lru_cache(_BLOCK_TEXTS)
+def _block_text(block: Block) -> str:
+    """Canonical text of a block, which mutants share with their parents."""
+    return _CANONICAL.encode(block.to_dict())
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class Architecture:
 
     @cached_property
     def _json(self) -> str:
-        return _CANONICAL.encode(self.to_dict())
+        return f'{{"blocks":[{",".join(map(_block_text, self.blocks))}],"version":{SCHEMA_VERSION}}}'
 
     @cached_property
     def digest(self) -> str:

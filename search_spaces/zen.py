@@ -11,6 +11,7 @@ XX/BL, and 12 to 2 between the types of IDW); IDW widths are bounded by 2048, to
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,9 @@ FIRST_PART = 3
 Type = tuple[str, int, int]  # block kind, kernel, expansion
 XXBL: tuple[Type, ...] = tuple((kind, kernel, 0) for kind in ("zen_bl", "zen_xx") for kernel in (3, 5, 7))
 IDW: tuple[Type, ...] = tuple(("zen_idw", kernel, expansion) for expansion in (1, 2, 4, 6) for kernel in (3, 5, 7))
+
+
+_KEPT = 1 << 16  # blocks, which mutants have in common: making one takes longer than finding it
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,9 @@ class ZenSpace(ChainSpace):
 
     def _redraw(self, block: Block, rng: np.random.Generator) -> Block:
         if block.kind == "conv":
-            return replace(block, channels=_near(block.channels, rng))
+            return _widened(block, _near(block.channels, rng))
         kind, kernel, expansion = self.types[rng.integers(len(self.types))]
-        return Block(
+        return _block(
             kind,
             _near(block.channels, rng),
             kernel,
@@ -121,13 +125,27 @@ class ZenSpace(ChainSpace):
 
 
 def _near(width: int, rng: np.random.Generator) -> int:
-    return min(MAX_CHANNELS, round8(width * WIDTH_FACTORS[rng.integers(len(WIDTH_FACTORS))]))
+    return _times(width, WIDTH_FACTORS[rng.integers(len(WIDTH_FACTORS))])
+
+
+@lru_cache(_KEPT)
+def _times(width: int, factor: float) -> int:
+    return min(MAX_CHANNELS, round8(width * factor))
+
+
+_block = lru_cache(_KEPT)(Block)
+
+
+@lru_cache(_KEPT)
+def _widened(block: Block, channels: int) -> Block:
+    return replace(block, channels=channels)
 
 
 def _scaled(width: int, rng: np.random.Generator) -> int:
     return min(MAX_CHANNELS, round8(width * 2 ** rng.uniform(-1, 3)))
 
 
+@lru_cache(_KEPT)
 def _split(block: Block) -> tuple[Block, ...]:
     if block.depth < SPLIT_DEPTH or block.kind == "conv":
         return (block,)

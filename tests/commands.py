@@ -94,6 +94,7 @@ def until(condition, seconds=60.0):
 def _serve():
     import sklearn.datasets  # noqa: F401 - what the children need, imported once
     import torch
+    import torch._dynamo  # a second at the first step of an optimiser
 
     import nas.cli.search
     import nas.job.job

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 
+from search_spaces.plugins import Offer, PluginBroken, Table
+
 _FLOAT: dict[str, tuple[str, ...]] = {"cpu": ("fp32",)}
 _OR_INTEGER: dict[str, tuple[str, ...]] = {"cpu": ("fp32", "int8")}
 _ON_CUDA: dict[str, tuple[str, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "fp16")}
@@ -45,7 +47,7 @@ class RuntimeRow:
     batches: bool = True
 
 
-RUNTIMES: dict[str, RuntimeRow] = {
+_OURS: dict[str, RuntimeRow] = {
     "onnxruntime": RuntimeRow(
         "hardware.runtimes.onnxruntime",
         _OR_INTEGER | {"cuda": ("fp32", "fp16")},
@@ -106,6 +108,18 @@ RUNTIMES: dict[str, RuntimeRow] = {
     ),
     "command": RuntimeRow("hardware.runtimes.command", {"cpu": ("fp32", "fp16", "int8")}, {}),
 }
+
+
+def _plugged(offer: Offer) -> RuntimeRow:
+    """The row that an installed package offers; its module must not import the library."""
+    row = offer.point.load()
+    if not isinstance(row, RuntimeRow):
+        raise PluginBroken(f"is a {type(row).__name__}, expected a hardware.runtimes.RuntimeRow")
+    return row
+
+
+RUNTIMES: Table[RuntimeRow] = Table(_OURS, "netwright.runtimes", _plugged)
+"""Every runtime by name: ours, and those that installed packages add by the entry points ``netwright.runtimes``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas.algorithms.keyed import KeyedGenerators
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Failure, Result
 from search_spaces.arch import Architecture
@@ -35,6 +36,8 @@ class OrderedSearch(ABC):
         self._seen: set[str] = set()
         self._found_new = True
         self._given: dict[int, Architecture] = {}
+        ours = type(space).__module__.split(".")[0] == "search_spaces"  # and draws from a generator, nothing else
+        self._keyed = KeyedGenerators(seed) if ours else None
 
     def begin_with(self, archs: Sequence[Architecture]) -> None:
         """Ask for these designs right after the first candidate; call it before anything is asked."""
@@ -59,13 +62,17 @@ class OrderedSearch(ABC):
     def _next_candidate(self) -> Candidate:
         if self._asked in self._given:
             return self._take(self._given[self._asked], None)
-        rng = np.random.default_rng((self.seed, self._asked))
+        rng = self._generator(self._asked)
         for _ in range(TRIES if self._found_new else 1):  # an exhausted space is not searched again and again
             arch, parent = self._propose(self._asked, rng)
             if arch.digest not in self._seen:
                 break
         self._found_new = arch.digest not in self._seen
         return self._take(arch, parent)
+
+    def _generator(self, index: int) -> np.random.Generator:
+        """That of (seed, index)."""
+        return np.random.default_rng((self.seed, index)) if self._keyed is None else self._keyed.at(index)
 
     def _take(self, arch: Architecture, parent: int | None) -> Candidate:
         self._seen.add(arch.digest)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 USAGE, INFEASIBLE, MISSED, INTERRUPTED = 2, 3, 4, 130
+COMPLETING = "_NETWRIGHT_COMPLETE"  # in the environment while a shell asks for completions
 _PACKAGES = ("nas", "search_spaces", "predictors", "hardware")
 
 COMMANDS = {  # name: (module, one line of help); the module is imported when the command runs
+    "init": ("nas.cli.init", "Write a configuration file with every setting explained."),
     "doctor": ("nas.cli.doctor", "Check what this machine can do and how far its timings can be trusted."),
     "space": ("nas.cli.space", "List, show and check search spaces."),
     "score": ("nas.cli.score", "Costs and zero-shot score of one architecture."),
@@ -22,6 +26,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "profile": ("nas.cli.profile", "Build the latency table of a space on this device."),
     "device": ("nas.cli.device", "Devices whose latencies are known: list, show, export, add."),
     "runtimes": ("nas.cli.runtimes", "What can run a network here, and how to get what is not installed."),
+    "plugins": ("nas.cli.plugins", "What installed packages add: spaces, scores, predictors, runtimes."),
     "measure": ("nas.cli.measure", "Time networks on this device, honestly."),
     "compare": ("nas.cli.compare", "Say which of two networks is faster, or on which of two devices one is."),
     "lint": ("nas.cli.lint", "What in a network is slow on a device for no good reason, and what each fix gains."),
@@ -34,6 +39,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "best": ("nas.cli.runs", "The best candidate of a run within further limits."),
     "llr": ("nas.cli.llr", "Choose a network from single changes to a trained master, under a latency budget."),
     "train": ("nas.cli.train", "Train one architecture on a dataset."),
+    "tune": ("nas.cli.tune", "Find a better recipe for training one architecture, and say how much better it is."),
     "supernet": ("nas.cli.supernet", "Train all networks of a space in one set of weights, judge them, take them out."),
     "compress": ("nas.cli.compress", "Make a trained network smaller and faster, and measure by how much."),
     "disparse": ("nas.cli.disparse", "Train one sparse network for two tasks."),
@@ -41,6 +47,9 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
     "verify": ("nas.cli.export", "Measure an exported network against a latency budget."),
     "report": ("nas.cli.runs", "Write the offline HTML report of a run."),
+    "page": ("nas.cli.page", "Write the service's page of a run as one offline HTML file."),
+    "export-study": ("nas.cli.export_study", "Mirror the best candidates of a run for optuna-dashboard."),
+    "completion": ("nas.cli.completion", "Print the script that completes commands in your shell."),
 }
 
 
@@ -55,13 +64,22 @@ class LazyGroup(click.Group):
         """Import the command."""
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+        command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name.replace("-", "_"))
+        if COMPLETING in os.environ:
+            from nas.cli.completion import completed
+
+            return completed(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of the table and options, without importing anything."""
+        names = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Suggest the nearest command for a misspelt one."""

@@ -133,3 +133,16 @@ def narrator(quiet: bool) -> Any:
     from nas.narrator import Narrator, Silent
 
     return Silent() if quiet else Narrator()
+
+
+def callback_option(command: F) -> F:
+    """--callback, repeatable."""
+    text = "Also tell jsonl, csv, tensorboard, mlflow, wandb or your own package.module:Class. Repeatable."
+    return click.option("--callback", "callbacks", multiple=True, metavar="NAME[:KEY=VALUE,...]", help=text)(command)
+
+
+def callback_settings(texts: Sequence[str]) -> list[dict[str, dict[str, Any]]] | None:
+    """What --callback asks for, as the setting ``callbacks``; None when it was not given."""
+    from nas.callbacks.choice import parse_choice
+
+    return [parse_choice(text) for text in texts] or None

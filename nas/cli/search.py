@@ -9,6 +9,8 @@ import click
 
 from nas.cli.options import (
     SEEDS,
+    callback_option,
+    callback_settings,
     json_option,
     limit_options,
     narrator,
@@ -49,16 +51,22 @@ from nas.cli.options import (
     help="Where scores are computed. auto takes ray for your own score: it may end its process.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Ray workers; one per CPU by default.")
-@click.option("--address", help="Of a running Ray cluster.")
+@click.option("--address", help="Of a running Ray cluster; nodes may join and leave.")
+@click.option("--worker-gpus", type=click.FloatRange(0), help="Of each Ray worker: a fraction of one, or a number.")
+@click.option("--worker-resources", multiple=True, metavar="NAME=N", help="Custom ones of each Ray worker. Repeatable.")
+@click.option("--device-node", help="Node of the cluster that measures: id, host, IP or custom resource device:NAME.")
+@callback_option
 @click.option("--set", "settings", multiple=True, metavar="A.B=C", help="Any other setting. Repeatable.")
 @click.option("--no-train", is_flag=True, help="Stop after the finalists are measured.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; else runs/<dataset>-<date>-<time>.")
+@click.option("--store", help="Keep the rows on a server: postgresql://user@host/database. A file in --out by default.")
 @json_option
 @quiet_option
 def search(
     config_file: Path | None, settings: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool, **flags: Any
 ) -> None:
     """Search a space under limits, train the winner, export it, and measure that it keeps the budget."""
+    from nas.cli.ray_watch import RayWatch
     from nas.config import Config
     from nas.job.job import start_job
     from nas.run import new_directory
@@ -66,21 +74,23 @@ def search(
     over = _overrides(flags, settings)
     config = Config.from_yaml(config_file, over) if config_file else Config.from_dict(over, "search")
     directory = out or new_directory(config.data)
-    with narrator(quiet) as teller, _resumable(directory):
+    with narrator(quiet) as teller, _resumable(directory), RayWatch(directory):
         outcome = start_job(config, directory, teller)
     _finish(outcome, as_json)
 
 
 @click.command()
 @run_argument
+@callback_option
 @json_option
 @quiet_option
-def resume(run: Path, as_json: bool, quiet: bool) -> None:
+def resume(run: Path, callbacks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Go on with an interrupted run; it ends as if it had not been interrupted."""
+    from nas.cli.ray_watch import RayWatch
     from nas.job.job import resume_job
 
-    with narrator(quiet) as teller, _resumable(run):
-        outcome = resume_job(run, teller)
+    with narrator(quiet) as teller, _resumable(run), RayWatch(run):
+        outcome = resume_job(run, teller, callback_settings(callbacks))
     _finish(outcome, as_json)
 
 
@@ -96,6 +106,7 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
         "supernet_path": "supernet.path",
         "evaluations": "search.evaluations", "seconds": "search.seconds", "epochs": "recipe.epochs",
         "engine": "engine.kind", "workers": "engine.workers", "address": "engine.address",
+        "worker_gpus": "engine.worker_gpus", "device_node": "engine.device_node", "store": "store",
     }  # fmt: skip
     over: dict[str, Any] = {"train": False} if flags["no_train"] else {}
     for flag, place in places.items():
@@ -104,9 +115,24 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
             for name in reversed(place.split(".")):
                 setting = {name: setting}
             over = merge(over, setting)
+    if flags["worker_resources"]:
+        over = merge(over, {"engine": {"worker_resources": dict(map(_resource, flags["worker_resources"]))}})
+    if (callbacks := callback_settings(flags["callbacks"])) is not None:
+        over = merge(over, {"callbacks": callbacks})
     if flags["also"]:
         over = merge(over, {"also": [_further(text) for text in flags["also"]]})
     return with_settings(over, settings)
+
+
+def _resource(text: str) -> tuple[str, float]:
+    name, _, amount = text.rpartition("=")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = 0.0
+    if not name.strip() or number <= 0:
+        raise click.BadParameter(f"{text!r}: expected NAME=NUMBER, for example fpga=1", param_hint="--worker-resources")
+    return name.strip(), number
 
 
 def _further(text: str) -> dict[str, str]:
@@ -116,8 +142,11 @@ def _further(text: str) -> dict[str, str]:
     return {"device": device.strip(), "latency": latency.strip()}
 
 
+_STOPPED = ("KeyboardInterrupt", "Interrupted", "RayUnavailable", "CannotWrite", "ExportFailed")
+
+
 class _resumable:  # noqa: N801 - reads as a statement
-    """Prints the resume line when the user stops the work and there is something to resume."""
+    """Prints the resume line when the user, a full disk or the end of Ray stops work that can be resumed."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -126,10 +155,10 @@ class _resumable:  # noqa: N801 - reads as a statement
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        from nas.store import FILE_NAME
+        from nas.store import find_run
 
-        stopped = kind is not None and (kind is KeyboardInterrupt or kind.__name__ == "Interrupted")
-        if stopped and (self.run / FILE_NAME).exists():
+        stopped = kind is not None and (issubclass(kind, OSError) or kind.__name__ in _STOPPED)
+        if stopped and find_run(self.run):
             click.echo(f"go on with: netwright resume {self.run}", err=True)
 
 

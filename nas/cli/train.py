@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the trained network.")
 @click.option("--overwrite", is_flag=True, help="Replace the exported network that is there.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
+@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="YAML file, such as `tune` writes.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Recipe setting, e.g. learning_rate=0.05.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads of a process.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes that share every batch."
+)
+@click.option("--address", help="Of a running Ray cluster, where the processes are to be.")
 @seed_option("Of initial weights, batch order and augmentation.")
 @json_option
 @quiet_option
@@ -35,9 +40,12 @@ def train(  # noqa: PLR0913 - the options
     out: Path,
     overwrite: bool,
     epochs: int | None,
+    recipe_file: Path | None,
     settings: tuple[str, ...],
     device: str,
     threads: int,
+    workers: int,
+    address: str | None,
     seed: int,
     as_json: bool,
     quiet: bool,
@@ -51,10 +59,10 @@ def train(  # noqa: PLR0913 - the options
     from nas.export.pretrained import save_pretrained
     from nas.spec import load_spec
     from nas.train.data import load_dataset
+    from nas.train.distributed.fit import check_shares, fit_together
     from nas.train.entrant import build_network
     from nas.train.evaluate import Evaluation, evaluate_test
     from nas.train.finalists import threads as with_threads
-    from nas.train.fit import fit
     from nas.train.torch_device import check_torch_device
 
     check_torch_device(device, "train: --device")
@@ -62,12 +70,16 @@ def train(  # noqa: PLR0913 - the options
     if (source := data or found.data) is None:
         raise InvalidConfig("train: which images? give --data, for example --data digits")
     dataset = load_dataset(source)
-    recipe = _recipe(epochs, settings)
+    recipe = _recipe(epochs, recipe_file, settings)
+    check_shares(min(recipe.batch_size, len(dataset.train)), workers)
     checkpoint = checkpoint_beside(out, overwrite)
     network = build_network(found.arch, dataset, seed=seed)
     with narrator(quiet) as teller, with_threads(threads):
         tell = _epoch_teller(teller, recipe.epochs)
-        report = fit(network, dataset, recipe, seed=seed, device=device, checkpoint=checkpoint, on_epoch=tell)
+        report = fit_together(
+            network, dataset, recipe, seed=seed, workers=workers, device=device, threads=threads, address=address,
+            checkpoint=checkpoint, on_epoch=tell,
+        )  # fmt: skip
         test = evaluate_test(network, dataset, device=device)
     last = report.curve[-1]
     validation = Evaluation(last.validation_top1, last.validation_loss, len(dataset.validation))
@@ -77,12 +89,14 @@ def train(  # noqa: PLR0913 - the options
     _print_result(out, report, test, exported.size_bytes, as_json)
 
 
-def _recipe(epochs: int | None, settings: tuple[str, ...]) -> Recipe:
-    """Of --epochs and --set; --set wins."""
+def _recipe(epochs: int | None, recipe_file: Path | None, settings: tuple[str, ...]) -> Recipe:
+    """Of --recipe, --epochs and --set; the latter win."""
+    from nas.cli.recipe_file import read_recipe_file
     from nas.config import with_settings
     from nas.train.recipe import Recipe
 
-    given = {} if epochs is None else {"epochs": epochs}
+    given = read_recipe_file(recipe_file) if recipe_file else {}
+    given |= {} if epochs is None else {"epochs": epochs}
     return Recipe.from_dict(with_settings(given, settings))
 
 

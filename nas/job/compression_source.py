@@ -59,10 +59,10 @@ def load_source(text: str, *, data: str | None = None, weights: Path | None = No
 
 def _data_of_run(path: Path) -> str | None:
     from nas.run import Run
-    from nas.store import FILE_NAME
+    from nas.store import find_run
 
     for folder in (path, path.parent):
-        if (folder / FILE_NAME).is_file():
+        if find_run(folder):
             with Run.open(folder) as run:
                 return run.config.data
     return None

@@ -48,10 +48,10 @@ class Start:
     distillation: Distillation | None = None
 
 
-def fresh_start(task: Task, winner: Finalist) -> Start:
-    """Random weights and the full recipe."""
+def fresh_start(task: Task, winner: Finalist, recipe: Recipe) -> Start:
+    """Random weights, to be trained by a recipe."""
     seed = entrant_seed(task.config.seed, winner.id)
-    return Start(build_network(winner.arch, task.dataset, seed=seed), Recipe.from_dict(task.config.recipe))
+    return Start(build_network(winner.arch, task.dataset, seed=seed), recipe)
 
 
 def train_winner(
@@ -115,7 +115,7 @@ def deliver(
 
     def timed(path: Path) -> LatencyEvidence:
         model, subject = exported_model(path, task.device)
-        measurement, verdict = verify(model, task.device, task.latency_budget_ms, narrator)
+        measurement, verdict = verify(model, task.device, task.latency_budget_ms, narrator, task.place)
         verified.update(
             verdict=verdict,
             budget_ms=task.latency_budget_ms,
@@ -155,7 +155,7 @@ def _verify_further(task: Task, path: Path, verified: dict[str, Any], narrator: 
             found[name] = {"verdict": "predicted", "sentence": f"{name} is not here", "measurement": None}
             continue
         model, subject = exported_model(path, further.target.device)
-        measurement, verdict = verify(model, further.target.device, further.budget_ms, narrator)
+        measurement, verdict = verify(model, further.target.device, further.budget_ms, narrator, task.place)
         told = sentence(measurement, further.budget_ms, subject=f"{subject} on {name}", reason=measurement.reason)
         found[name] = {"verdict": verdict, "sentence": told, "measurement": measurement.to_dict()}
     verdicts = [verified["verdict"], *(each["verdict"] for each in found.values())]

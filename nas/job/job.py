@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware.lookup import ConditionsChanged, LatencyTable
+from hardware.lookup import LatencyTable
 from nas.config import Config
 from nas.gates import Gates
 from nas.job.binas_stage import run_binas
-from nas.job.delivery_stage import deliver, fresh_start, train_winner
+from nas.job.delivery_stage import Start, deliver, fresh_start, train_winner
 from nas.job.finalists_stage import Finalist, choose_finalists, race
 from nas.job.fine_tuning import chosen_by_supernet, inherited_start
 from nas.job.guard_stage import guard
@@ -21,6 +21,8 @@ from nas.job.search_stage import check_reachable, run_search
 from nas.job.supernet_stage import ready_supernet
 from nas.job.tables import latency_tables
 from nas.job.task import Task
+from nas.job.tuning_stage import recipe_for
+from nas.job.watching import watching
 from nas.narrator import Silent
 from nas.objective import BINAS, PREDICTOR
 from nas.run import REPORT, WINNER, Run, run_file
@@ -57,17 +59,23 @@ def start_job(config: Config, directory: Path, narrator: Silent) -> Outcome:
         "also_tables": [each.to_json() for each in further],
         "ensemble": task.objective.ensemble,
     }
-    with RunStore.create(directory / FILE_NAME, facts) as store:
+    with RunStore.create(directory / FILE_NAME, facts, config.store) as store:
         return _run(task, gates, store, directory, narrator)
 
 
-def resume_job(directory: Path, narrator: Silent) -> Outcome:
+def resume_job(directory: Path, narrator: Silent, callbacks: Sequence[Any] | None = None) -> Outcome:
     """Go on with an interrupted job; one that has finished gives its outcome again.
 
+    Args:
+        directory: of the run.
+        narrator: is told.
+        callbacks: from here on, as of the configuration; None takes those of the run.
     Raises: RunFileError, Diverged; and what the stages raise.
     """
     with RunStore.open(run_file(directory), writable=True) as store:
-        config = Config.from_dict(store.fact("config"), f"run {directory}")
+        stored = store.fact("config")
+        settings = stored if callbacks is None else {**stored, "callbacks": callbacks}
+        config = Config.from_dict(settings, f"run {directory}")
         text = store.fact("latency_table")
         table = None if text is None else LatencyTable.from_json(text)
         further = [LatencyTable.from_json(each) for each in store.fact("also_tables") or ()]
@@ -82,18 +90,17 @@ def warn_of_other_conditions(task: Task, table: LatencyTable | None, narrator: S
     """A run may go on elsewhere: its search is the same there, and what is measured is measured there."""
     if table is None or not task.target.here:
         return
-    try:
-        table.check_conditions(task.space.name, task.device, task.input_shape)
-    except ConditionsChanged as error:
-        changes = str(error).split(". Renew it:", maxsplit=1)[0]
-        narrator.say(f"resume: {changes}. The search keeps its predictions; measurements are of this machine, now")
+    if changes := task.place.changed(table, task.space.name):
+        where = "this machine" if task.config.engine.device_node is None else f"node {task.config.engine.device_node}"
+        narrator.say(f"resume: {changes}. The search keeps its predictions; measurements are of {where}, now")
 
 
 def _run(task: Task, gates: Gates, store: RunStore, directory: Path, narrator: Silent) -> Outcome:
     finished = store.events("finished")
     if not finished:
-        summary = _stages(task, gates, store, directory, narrator)
-        store.record("finished", {"summary": summary})
+        with watching(store, task.config, directory, narrator) as watched:
+            summary = _stages(task, gates, watched, directory, narrator)
+            watched.record("finished", {"summary": summary})
     else:
         summary = finished[-1]["summary"]
         narrator.say(f"run {directory}: finished already")
@@ -117,7 +124,7 @@ def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator
         if task.config.train:
             winner = _winner(task, finalists, store, work, narrator)
             if not store.events("verified"):
-                start = fresh_start(task, winner) if supernet is None else inherited_start(task, winner, supernet)
+                start = _start(task, winner, supernet, store, work, narrator)
                 trained = train_winner(task, winner, start, store, work, narrator)
                 deliver(task, winner, trained, directory / WINNER, store, narrator)
             guard(task, winner, gates, store, work / "guard", narrator)
@@ -128,6 +135,13 @@ def _stages(task: Task, gates: Gates, store: RunStore, directory: Path, narrator
     with Run.open(directory) as run:
         narrator.say(f"report: {write_report(run, directory / REPORT)}")
     return _summary(directory, store, winner)
+
+
+def _start(task: Task, winner: Finalist, supernet: Path | None, store: RunStore, work: Path, narrator: Silent) -> Start:
+    """The supernet's weights, or random ones and the configuration's or a tuned recipe."""
+    if supernet is not None:
+        return inherited_start(task, winner, supernet)
+    return fresh_start(task, winner, recipe_for(task, winner, store, work / "tune", narrator))
 
 
 def _winner(task: Task, finalists: list[Finalist], store: RunStore, work: Path, narrator: Silent) -> Finalist:
@@ -154,7 +168,7 @@ def _summary(directory: Path, store: RunStore, winner: Finalist) -> dict[str, An
     verified = next(iter(store.events("verified")), None)
     test = next(iter(store.events("test")), None)
     figure = verified["measurement"] if verified else measured.get(winner.id)
-    artifacts = {"run": directory / FILE_NAME, "report": directory / REPORT}
+    artifacts = {"run": directory / store.path.name, "report": directory / REPORT}
     if verified:
         artifacts |= {Path(name).name: directory / WINNER / name for name in verified["files"]}
     return {

@@ -26,6 +26,8 @@ from nas.protocols import Runner
 from nas.reach import explain_unreachable, reach
 from nas.records import Budget
 from nas.run import NothingFeasible
+from nas.runners.cluster import WorkerNeeds
+from nas.runners.crew import Terms
 from nas.runners.evaluate import evaluate
 from nas.runners.ray_session import RayUnavailable, available_cpus
 from nas.runners.serial import SerialRunner
@@ -57,7 +59,7 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
         return
     settings = task.config.search
     objective = predicted_objective(task, store)
-    runner = choose_runner(task, narrator, objective)
+    runner = choose_runner(task, narrator, objective, gates)
     search = make_search(task)
     search.begin_with([one.arch for one in labelled(task, store)])
     budget = Budget(settings.evaluations, settings.seconds)
@@ -67,7 +69,7 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
         search,
         runner,
         store,
-        gates,
+        None if getattr(runner, "gating", False) else gates,
         budget,
         on_progress=_teller(task, narrator, clock),
         progress=clock.go_on(),
@@ -115,13 +117,16 @@ def _objectives(task: Task) -> tuple[str, ...]:
     return task.config.search.objectives or ("score", cost)
 
 
-def choose_runner(task: Task, narrator: Silent, objective: Objective | None = None) -> Runner:
+def choose_runner(
+    task: Task, narrator: Silent, objective: Objective | None = None, gates: Gates | None = None
+) -> Runner:
     """The configured engine; "auto" chooses and says why.
 
     Args:
         task: the configuration.
         narrator: is told.
         objective: what to compute; None takes that of the task.
+        gates: for workers that hold candidates against the limits themselves; None leaves that to the search.
 
     It takes Ray when the scores are expensive and many, and for a user's own score always: code that nobody here
     knows may end the process that runs it, which then must not be the driver.
@@ -135,12 +140,23 @@ def choose_runner(task: Task, narrator: Silent, objective: Objective | None = No
         from nas.runners.ray import RayRunner
 
         try:
-            return RayRunner(objective, workers=engine.workers, address=engine.address)
+            return RayRunner(objective, _terms(task, gates, narrator), address=engine.address)
         except RayUnavailable as error:
-            if engine.kind == "ray":
+            if engine.kind == "ray" or engine.special:
                 raise
             narrator.say(f"engine: {error}")
     return SerialRunner(objective)
+
+
+def _terms(task: Task, gates: Gates | None, narrator: Silent) -> Terms:
+    engine = task.config.engine
+    return Terms(
+        engine.workers,
+        WorkerNeeds(engine.worker_gpus, engine.worker_resources),
+        apart_from=engine.device_node,
+        gates=None if gates is None else gates.to_dict(),
+        say=narrator.say,
+    )
 
 
 def _suitable_engine(task: Task, objective: Objective) -> tuple[Literal["serial", "ray"], str]:
@@ -148,6 +164,8 @@ def _suitable_engine(task: Task, objective: Objective) -> tuple[Literal["serial"
     engine = task.config.engine
     if not objective.trusted:
         return "ray", f"the score {objective.score} runs apart from the search"
+    if engine.special:
+        return "ray", "workers need more than a CPU"
     each = _seconds_each(task, objective)
     total = each * task.config.search.evaluations
     cores = engine.workers or available_cpus()

@@ -13,12 +13,15 @@ import numpy as np
 from hardware.device import Device
 from hardware.latency_targets import LatencyTarget, find_target
 from hardware.lookup import LatencyTable
+from hardware.runtimes import RUNTIMES
 from hardware.runtimes.contract import check_installed
 from nas.config import Config
 from nas.gates import Gates
 from nas.objective import BINAS, CLOSED_FORM, PREDICTOR, Objective
 from nas.protocols import SearchSpace
 from nas.records import Constraint
+from nas.runners.cluster import WorkerNeeds
+from nas.runners.measuring import Here, Place
 from nas.train.data import Dataset, load_dataset
 from nas.train.torch_device import check_torch_device
 from predictors.proxies.failure import ProxyFailed
@@ -81,7 +84,7 @@ class Task:
     @cached_property
     def target(self) -> LatencyTarget:
         """What the latency belongs to, here or elsewhere; raises InvalidDevice."""
-        return find_target(self.config.device)
+        return self._target(self.config.device)
 
     @property
     def device(self) -> Device:
@@ -96,7 +99,29 @@ class Task:
     @cached_property
     def further(self) -> tuple[Further, ...]:
         """Further devices with their limits; raises InvalidDevice."""
-        return tuple(Further(find_target(one.device), one.latency) for one in self.config.also)
+        return tuple(Further(self._target(one.device), one.latency) for one in self.config.also)
+
+    def _target(self, text: str) -> LatencyTarget:
+        """The device of a text; with a device node it is a runtime there, whatever is known of devices here."""
+        if self.config.engine.device_node is None:
+            return find_target(text)
+        if text.partition(":")[0].strip() not in RUNTIMES:
+            raise TaskFailed(
+                f"device {text!r}: engine.device_node measures a runtime on that node, expected one of "
+                f"{', '.join(RUNTIMES)}; leave the node out for a device that is known by its table"
+            )
+        return LatencyTarget(text, Device.parse(text))
+
+    @cached_property
+    def place(self) -> Place:
+        """Where latencies are measured: here, or on the configured node of the cluster."""
+        engine = self.config.engine
+        if engine.device_node is None:
+            return Here()
+        from nas.runners.device_node import DeviceNode
+
+        assert engine.address is not None
+        return DeviceNode(engine.address, engine.device_node)
 
     def gates(self, table: LatencyTable | None, further: Sequence[LatencyTable] = ()) -> Gates:
         """The cheap checks, with the latency tables of the device and of the further ones, in order."""
@@ -115,7 +140,11 @@ class Task:
     def check(self) -> None:
         """Fail early, in one line, on whatever the configuration names but does not exist."""
         for target in (self.target, *(one.target for one in self.further)):
-            check_installed(target.device.runtime)
+            if self.config.engine.device_node is None:
+                check_installed(target.device.runtime)
+            else:
+                self.place.check(target.device)
+        self._check_workers()
         self.space  # noqa: B018 - each property checks its name
         self.dataset  # noqa: B018
         if self.config.search.score == BINAS:
@@ -126,6 +155,16 @@ class Task:
             check_torch_device(self.config.train_device)
         if self.space_name in SPACES:
             self._check_a_member()
+
+    def _check_workers(self) -> None:
+        """Raise RayUnavailable when no node of the cluster can ever hold a worker; before anything is written."""
+        engine = self.config.engine
+        if engine.address is None or not engine.special:
+            return
+        from nas.runners.crew import Terms, check_places
+
+        needs = WorkerNeeds(engine.worker_gpus, engine.worker_resources)
+        check_places(engine.address, Terms(needs=needs, apart_from=engine.device_node))
 
     def _check_supernet(self) -> None:
         """Raise NoStages for a space without choices of its own, TaskFailed for a supernet that is another's."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hardware.device import Device
-from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile, measure
+from hardware.measure import LayerModel, Measurement, MeasureProtocol, Model, OnnxFile
 from nas.export.place import WEIGHTS
 from nas.export.pretrained import exported_layers, load_task
 from nas.narrator import Silent
+from nas.runners.measuring import Here, Place
 from nas.verdict import Verdict, judge
 
 TRIES = 3
@@ -27,15 +28,20 @@ def exported_model(onnx_file: Path, device: Device) -> tuple[Model, str]:
     return model, f"the exported network in {device.runtime}"
 
 
-def verify(model: Model, device: Device, budget_ms: float | None, narrator: Silent) -> tuple[Measurement, Verdict]:
+def verify(
+    model: Model,
+    device: Device,
+    budget_ms: float | None,
+    narrator: Silent,
+    place: Place = Here(),  # noqa: B008 - has no state
+) -> tuple[Measurement, Verdict]:
     """Measure a model and say whether it keeps a budget.
 
     A measurement that cannot decide (void, or an interval across the budget) is repeated, up to three in all.
     Raises: MeasurementFailed, RuntimeRefused, NumericsMismatch.
     """
     for _ in range(TRIES):
-        [measurement] = measure([model], device, MeasureProtocol(), narrator.update)
-        narrator.done()
+        [measurement] = place.measure([model], device, MeasureProtocol(), narrator)
         verdict = judge(measurement, budget_ms)
         if verdict != "unclear":
             break

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,21 +18,22 @@ from nas.objective import Objective
 from nas.proxies.choice import choose_networks
 from nas.proxies.findings import describe_findings
 from nas.proxies.settings import FEWEST, TrustSettings
-from nas.proxies.work import Job, Outcome, estimate_seconds, without_test, work_here, work_on_ray
+from nas.proxies.work import Job, Outcome, estimate_seconds, score_here, score_on_ray, train, without_test
 from nas.records import COUNTS, Candidate
-from nas.runners.ray_session import RayUnavailable, available_cpus
+from nas.runners.ray_session import RayUnavailable, available_cpus, start_ray
 from nas.store import RunStore
 from nas.train.entrant import Entrant
 from nas.train.recipe import Recipe
+from nas.train.trials.engine import Placement
 from search_spaces import default_space, load_space
 from search_spaces.arch import Architecture
 
 FILE_NAME = "trust.sqlite"
 REPORT = "trust.json"
 TABLE = "networks.csv"
+WORK = "work"  # checkpoints; gone when it has finished
 SERIAL_BELOW_SECONDS = 20.0  # Ray needs about ten seconds to start
 Engine = Literal["auto", "serial", "ray"]
-_LOG = logging.getLogger(__name__)
 
 
 def judge_proxies(
@@ -61,18 +63,18 @@ def judge_proxies(
         shape = tuple(store.fact("input_shape"))
         jobs = _jobs(settings, networks, shape)
         done = _outcomes(store)
-        left = [job for job in jobs if job.key not in done]
 
         def on_done(job: Job, outcome: Outcome) -> None:
             store.record(job.kind, {"id": job.id, "network": job.network, "outcome": outcome})
             done[job.key] = outcome
             narrator.update(_tell(job, outcome, done, jobs), len(done) / len(jobs))
 
-        if left:
-            _work(left, on_done, narrator, engine=engine, workers=workers, address=address)
+        if any(job.key not in done for job in jobs):
+            _work(jobs, done, on_done, directory / WORK, Placement(engine, workers, address), narrator)
             narrator.done()
         report = describe_findings(settings, store.fact("space"), shape, networks, jobs, done)
     _write(directory, report)
+    shutil.rmtree(directory / WORK, ignore_errors=True)
     return report
 
 
@@ -148,38 +150,51 @@ def _outcomes(store: RunStore) -> dict[tuple[str, int], Outcome]:
 
 def _work(
     jobs: Sequence[Job],
+    done: Mapping[tuple[str, int], Outcome],
     on_done: Callable[[Job, Outcome], None],
+    folder: Path,
+    placement: Placement,
     narrator: Silent,
-    *,
-    engine: Engine,
-    workers: int | None,
-    address: str | None,
 ) -> None:
-    cores = workers or available_cpus()
-    if engine == "auto":
-        seconds = estimate_seconds(jobs)
-        alone = address is None and (seconds < SERIAL_BELOW_SECONDS or cores == 1)
-        trainings = sum(job.kind == "training" for job in jobs)
-        narrator.say(
-            f"{trainings} trainings, about {seconds:.0f} s on one core, {cores} core(s): {'serial' if alone else 'ray'}"
-        )
-        if not alone:
-            done: set[tuple[str, int]] = set()
+    """Do what is not done: here, or the scores as Ray tasks and the trainings under Ray Tune, in one session."""
+    left = [job for job in jobs if job.key not in done]
+    if placement.engine == "ray" or (placement.engine == "auto" and _ray_pays(left, placement, narrator)):
+        try:
+            with start_ray(placement.address, placement.workers):
+                _do(jobs, done, on_done, folder, replace(placement, engine="ray"))
+            return
+        except RayUnavailable as error:
+            if placement.engine == "ray":
+                raise
+            narrator.say(f"{error}")
+    _do(jobs, done, on_done, folder, replace(placement, engine="serial"))
 
-            def note(job: Job, outcome: Outcome) -> None:
-                on_done(job, outcome)
-                done.add(job.key)
 
-            try:
-                work_on_ray(jobs, note, workers=workers, address=address)
-                return
-            except RayUnavailable as error:
-                narrator.say(f"{error}")
-                jobs = [job for job in jobs if job.key not in done]
-    elif engine == "ray":
-        work_on_ray(jobs, on_done, workers=workers, address=address)
-        return
-    work_here(jobs, on_done)
+def _do(
+    jobs: Sequence[Job],
+    done: Mapping[tuple[str, int], Outcome],
+    on_done: Callable[[Job, Outcome], None],
+    folder: Path,
+    placement: Placement,
+) -> None:
+    scores = [job for job in jobs if job.kind == "scores" and job.key not in done]
+    if placement.engine == "ray":
+        score_on_ray(scores, on_done, workers=placement.workers, address=placement.address)
+    else:
+        score_here(scores, on_done)
+    trainings = [job for job in jobs if job.kind == "training"]
+    train(trainings, [at for at, job in enumerate(trainings) if job.key in done], folder, placement, on_done)
+
+
+def _ray_pays(jobs: Sequence[Job], placement: Placement, narrator: Silent) -> bool:
+    """Whether the trainings take long enough; says so in one line."""
+    cores, seconds = placement.workers or available_cpus(), estimate_seconds(jobs)
+    alone = placement.address is None and (seconds < SERIAL_BELOW_SECONDS or cores == 1)
+    trainings = sum(job.kind == "training" for job in jobs)
+    narrator.say(
+        f"{trainings} trainings, about {seconds:.0f} s on one core, {cores} core(s): {'serial' if alone else 'ray'}"
+    )
+    return not alone
 
 
 def _tell(job: Job, outcome: Outcome, done: Mapping[Any, Any], jobs: Sequence[Job]) -> str:

@@ -1,12 +1,12 @@
-"""The work behind a trust report as plain data: score a network, train it briefly; here or on Ray."""
+"""The work behind a trust report as plain data: score a network, train it briefly; here, on Ray and under Tune."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,11 +15,16 @@ from nas.objective import Objective
 from nas.records import Candidate, Failure
 from nas.runners.evaluate import evaluate
 from nas.runners.ray_session import start_ray
-from nas.train.data import Dataset, load_dataset
-from nas.train.entrant import Entrant
+from nas.train.entrant import Entrant, entrant_seed
 from nas.train.finalists import threads
-from nas.train.images import Split
+from nas.train.subset import without_test
+from nas.train.trials.engine import Placement, Work, train_trials
+from nas.train.trials.source import FixedTrials
+from nas.train.trials.trial import Outcome as Ended
+from nas.train.trials.trial import Trial
 from search_spaces.arch import Architecture
+
+__all__ = ["Job", "Outcome", "estimate_seconds", "lost", "score_here", "score_on_ray", "train", "without_test"]
 
 Outcome = Mapping[str, Any]
 
@@ -46,10 +51,10 @@ class Job:
         return self.kind, self.id
 
 
-def do(kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Do a job on one thread; what it finds, or why it failed, as plain data."""
+def score(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Score a network on one thread; what was found, or why it failed, as plain data."""
     with threads(1):
-        return _score(payload) if kind == "scores" else _train(payload)
+        return _score(payload)
 
 
 def _score(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,54 +73,46 @@ def _score(payload: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _train(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Outcome of a training: validation "top1" and "loss" (None: it failed), "epochs", "seconds", "failure"."""
-    started = time.perf_counter()
-    entrant = Entrant.from_dict(payload["entrant"])
-    dataset = without_test(entrant.dataset, payload["images"])
-    curve, failure = [], None
-    try:
-        training = entrant.start(dataset)
-        while training.epoch < training.recipe.epochs:
-            curve.append(training.train_epoch())
-    except (ValueError, RuntimeError) as error:  # diverged, or a design that cannot be built or trained
-        failure = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    last = asdict(curve[-1]) if curve and failure is None else {}
-    return {
-        "top1": last.get("validation_top1"),
-        "loss": last.get("validation_loss"),
-        "epochs": len(curve),
-        "seconds": time.perf_counter() - started,
-        "failure": failure,
-    }
+def trial_of(job: Job, number: int = 0) -> Trial:
+    """The training of a job as a trial of this number: with the seed of a finalist, and without test images."""
+    entrant = Entrant.from_dict(job.payload["entrant"])
+    seed = entrant_seed(entrant.seed, entrant.id)
+    return Trial(number, entrant.arch, entrant.dataset, entrant.recipe, seed, images=job.payload["images"])
 
 
-@lru_cache(maxsize=1)
-def without_test(spec: str, images: int | None) -> Dataset:
-    """The dataset with at most so many training and validation images, and no test image at all.
-
-    Every class keeps an equal share, as far as it has as many.
+def train(
+    jobs: Sequence[Job],
+    done: Collection[int],
+    folder: Path,
+    placement: Placement,
+    on_done: Callable[[Job, Outcome], None],
+) -> None:
+    """Train all that are not done yet; those under way when it was killed go on from their checkpoints.
 
     Args:
-        spec: as for ``load_dataset``.
-        images: most images of each of both splits; None keeps all.
+        jobs: all trainings.
+        done: places of those that are not trained again.
+        folder: for checkpoints.
+        placement: here or under Ray Tune.
+        on_done: called with the outcome: validation "top1" and "loss" (None: it failed), "epochs", "seconds" and
+            "failure".
+    Raises: RayUnavailable.
     """
-    dataset = load_dataset(spec)
-    none = Split(dataset.test.images[:0], dataset.test.labels[:0])
-    train, validation = (_fewer(split, images, dataset.num_classes) for split in (dataset.train, dataset.validation))
-    return replace(dataset, train=train, validation=validation, test=none)
 
+    def tell(trial: Trial, ended: Ended) -> None:
+        last = asdict(ended.curve[-1]) if ended.finished else {}
+        outcome = {
+            "top1": last.get("validation_top1"),
+            "loss": last.get("validation_loss"),
+            "epochs": len(ended.curve),
+            "seconds": sum(report.seconds for report in ended.curve),
+            "failure": ended.failure,
+        }
+        on_done(jobs[trial.id], outcome)
 
-def _fewer(split: Split, images: int | None, classes: int) -> Split:
-    if images is None or images >= len(split):
-        return split
-    order = np.random.default_rng(0).permutation(len(split))
-    turn = np.empty(len(split), dtype=np.int64)  # 0 for the first image of its class in that order, 1, ...
-    for label in range(classes):
-        members = order[split.labels[order] == label]
-        turn[members] = np.arange(len(members))
-    kept = np.sort(order[np.argsort(turn[order], kind="stable")[: max(images, classes)]])
-    return Split(split.images[kept], split.labels[kept])
+    known = {number: Ended(number) for number in done}
+    source = FixedTrials([trial_of(job, number) for number, job in enumerate(jobs)])
+    train_trials(Work(source, folder, known, on_outcome=tell), placement)
 
 
 def estimate_seconds(jobs: Sequence[Job]) -> float:
@@ -125,22 +122,21 @@ def estimate_seconds(jobs: Sequence[Job]) -> float:
     spent = []
     with threads(1):
         for job in probes:
-            entrant = Entrant.from_dict(job.payload["entrant"])
             try:
-                training = entrant.start(without_test(entrant.dataset, job.payload["images"]))
+                training = trial_of(job).start()
                 spent.append(training.estimate_epoch_seconds() * training.recipe.epochs)
             except (ValueError, RuntimeError):  # it will fail in earnest, and be counted then
                 continue
     return float(np.mean(spent)) * len(trainings) if spent else 0.0
 
 
-def work_here(jobs: Sequence[Job], on_done: Callable[[Job, Outcome], None]) -> None:
+def score_here(jobs: Sequence[Job], on_done: Callable[[Job, Outcome], None]) -> None:
     """One after the other in this process."""
     for job in jobs:
-        on_done(job, do(job.kind, job.payload))
+        on_done(job, score(job.payload))
 
 
-def work_on_ray(
+def score_on_ray(
     jobs: Sequence[Job], on_done: Callable[[Job, Outcome], None], *, workers: int | None, address: str | None
 ) -> None:
     """Side by side on Ray, one CPU each; results come back in any order and do not depend on it.
@@ -151,13 +147,13 @@ def work_on_ray(
         import ray
 
         one_thread = {"env_vars": {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}}
-        remote = ray.remote(do).options(num_cpus=1, max_retries=1, runtime_env=one_thread)
+        remote = ray.remote(score).options(num_cpus=1, max_retries=1, runtime_env=one_thread)
         waiting: deque[Job] = deque(jobs)
         running: dict[Any, Job] = {}
         while waiting or running:
             while waiting and len(running) < min(workers or cpus, cpus):
                 job = waiting.popleft()
-                running[remote.remote(job.kind, job.payload)] = job
+                running[remote.remote(job.payload)] = job
             for ref in ray.wait(list(running), num_returns=1)[0]:
                 job = running.pop(ref)
                 try:
@@ -170,9 +166,7 @@ def work_on_ray(
 
 
 def lost(job: Job, reason: str) -> dict[str, Any]:
-    """The outcome of a job whose worker died twice."""
+    """The outcome of scores whose worker died twice."""
     message = f"its worker died: {reason}"[:300]
-    if job.kind == "training":
-        return {"top1": None, "loss": None, "epochs": 0, "seconds": 0.0, "failure": message}
     names = [objective["score"] for objective in job.payload["objectives"]]
     return {"scores": dict.fromkeys(names), "reasons": dict.fromkeys(names, message), "seconds": {}}

@@ -10,53 +10,52 @@ from contextlib import ExitStack
 from typing import Any
 
 from nas.objective import Objective
-from nas.records import Candidate, Failure, Result, Success
-from nas.runners.crew import Crew, Worker
+from nas.records import Candidate, Failure, Result
+from nas.runners.batching import BATCH_SECONDS, IN_FLIGHT, batch_size, share
+from nas.runners.crew import LOOK_SECONDS, Crew, Terms, Worker
 from nas.runners.ray_session import RayUnavailable, start_ray
-from nas.runners.scoring_worker import Outcome
+from nas.runners.scoring_worker import result_of
 
-IN_FLIGHT = 2  # batches per worker: one runs while the next is on its way
-BATCH_SECONDS = 0.3
-LARGEST_BATCH = 256
 DEATHS_TO_BLAME = 2  # a candidate alone on a worker that dies this often is a crash; once may be bad luck
-READY_SECONDS = 60.0
+WORKER_BATCH_SECONDS = 2e-3  # a batch lasts at least so long a worker: each costs the driver about a millisecond
 CANDIDATE_SECONDS = 600.0
 _LOG = logging.getLogger(__name__)
 
 
 class RayRunner:
-    """Keeps ``workers`` actors busy with batches of about 0.3 s of work.
+    """Keeps actors busy with batches of about 0.3 s of work, of more where there are more than 150 workers.
+
+    Nodes that join the cluster get workers, up to the number asked for, and nodes may leave.
 
     When a worker dies, by a kill or by a candidate that takes the process down, it is replaced and its batches
     are halved and tried again, each alone on a worker, until the culprit stands alone; it becomes a Failure of
     kind "crash" and everything else is evaluated as if nothing had happened. A worker that hangs is killed and
     replaced, the candidates of its batch are tried again one by one, and the one that hangs alone is a "crash" too.
+    What dies with its node is evaluated elsewhere, without suspicion.
     """
 
     def __init__(
         self,
         objective: Objective,
+        terms: Terms = Terms(),  # noqa: B008 - frozen
         *,
-        workers: int | None = None,
         address: str | None = None,
-        ready_seconds: float = READY_SECONDS,
         candidate_seconds: float = CANDIDATE_SECONDS,
     ) -> None:
         """Start or join Ray and start the workers.
 
         Args:
             objective: what to compute; its score's module must be importable on the workers.
-            workers: number of actors; None means one per CPU.
+            terms: how many workers, and of what kind.
             address: of a running cluster; None starts a private one.
-            ready_seconds: for a worker to start, for want of a free CPU for example; those that take longer are
-                given up, and the others do the work.
             candidate_seconds: for one candidate, and for a whole batch, which is planned to take 0.3 s.
         Raises: RayUnavailable: in one line; UnknownScore.
         """
         objective.scorer()  # a wrong name fails here, in one line, not in a worker
         self._candidate_seconds = candidate_seconds
+        self.gating = terms.gates is not None
         self._stack = ExitStack()
-        cpus = self._stack.enter_context(start_ray(address, workers))
+        self._stack.enter_context(start_ray(address, terms.workers))
         import ray
 
         self._ray = ray
@@ -64,16 +63,16 @@ class RayRunner:
         self._suspects: deque[list[Candidate]] = deque()
         self._deaths: dict[int, int] = {}
         self._seconds_each = BATCH_SECONDS / 4
-        self._crew = Crew(ray, objective, ready_seconds)
+        self._crew = Crew(ray, objective, terms)
         try:
-            self._crew.start(workers or cpus)
+            self._crew.start()
         except BaseException:
             self.close()
             raise
 
     @property
     def _batch_size(self) -> int:
-        return max(1, min(LARGEST_BATCH, int(BATCH_SECONDS / max(self._seconds_each, 1e-9))))
+        return batch_size(self._seconds_each, len(self._crew.workers))
 
     @property
     def _under_way(self) -> int:
@@ -83,7 +82,7 @@ class RayRunner:
     @property
     def free_slots(self) -> int:
         """Room for two batches per worker, less what is under way."""
-        return max(0, len(self._crew.workers) * IN_FLIGHT * self._batch_size - self._under_way)
+        return max(0, max(1, len(self._crew.workers)) * IN_FLIGHT * self._batch_size - self._under_way)
 
     @property
     def busy(self) -> bool:
@@ -102,24 +101,25 @@ class RayRunner:
         """
         results: list[Result] = []
         while self.busy and not results:
+            self._crew.look()
             self._dispatch(at_least=1)
-            for ref in self._answered():
-                results += self._collect(ref)
+            for ref, worker in self._answered():
+                results += self._collect(ref, worker)
             results += self._end_overdue()
         return results
 
-    def _answered(self) -> list[Any]:
-        """What is answered by now; waits for one, but no longer than until a worker is overdue."""
-        if not self._crew.workers:
-            raise RayUnavailable(f"Ray: the last worker is lost and none can be started; {self._crew.cpus()}")
-        refs = [ref for worker in self._crew.workers for ref in worker.awaited]
-        patience = (
-            min(self._crew.deadline(worker, self._candidate_seconds) for worker in self._crew.workers)
-            - time.monotonic()
-        )
+    def _answered(self) -> list[tuple[Any, Worker]]:
+        """What is answered by now, and by whom; waits for one, or until a worker is overdue or the cluster due."""
+        owners = {ref: worker for worker in self._crew.workers for ref in worker.awaited}
+        if not owners:  # nobody is left, but a node may come
+            time.sleep(LOOK_SECONDS / 4)
+            return []
+        refs = list(owners)
+        deadline = min(self._crew.deadline(worker, self._candidate_seconds) for worker in self._crew.workers)
+        patience = min(LOOK_SECONDS, deadline - time.monotonic())
         ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, patience))
         more, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
-        return list(dict.fromkeys([*ready, *more]))
+        return [(ref, owners[ref]) for ref in dict.fromkeys([*ready, *more])]
 
     def close(self) -> None:
         """Stop the workers; leave Ray as it was found."""
@@ -129,6 +129,8 @@ class RayRunner:
     def _dispatch(self, at_least: int) -> None:
         """Give suspects to idle workers, alone; fill the others evenly with batches."""
         started = [worker for worker in self._crew.workers if worker.starting is None]
+        if not started:
+            return
         for worker in started:
             if self._suspects and not worker.batches:
                 self._send(worker, self._suspects.popleft(), isolated=True)
@@ -138,7 +140,7 @@ class RayRunner:
                     continue
                 if not self._pending or (self._suspects and depth > 0):
                     continue
-                size = min(self._batch_size, len(self._pending))
+                size = share(len(self._pending), len(started), self._batch_size, at_least)
                 self._send(worker, [self._pending.popleft() for _ in range(size)], isolated=False)
 
     def _send(self, worker: Worker, batch: list[Candidate], *, isolated: bool) -> None:
@@ -148,27 +150,35 @@ class RayRunner:
         ref = worker.actor.score.remote([(candidate.id, candidate.arch.to_json()) for candidate in batch])
         worker.batches[ref] = batch
 
-    def _collect(self, ref: Any) -> list[Result]:
-        worker = next((worker for worker in self._crew.workers if ref in worker.awaited), None)
-        if worker is None:  # its worker was found dead a moment ago
+    def _collect(self, ref: Any, worker: Worker) -> list[Result]:
+        if ref not in worker.awaited:  # it was found dead a moment ago
             return []
         try:
             answer = self._ray.get(ref)
-        except self._ray.exceptions.RayActorError:
+        except self._ray.exceptions.RayTaskError as error:
+            raise RayUnavailable(f"Ray: a worker failed: {_last_line(error)}") from None
+        except self._ray.exceptions.RayError:  # it died, is out of reach, or its answer is lost with its node
             return self._bury(worker)
         worker.since = time.monotonic()
         if ref == worker.starting:
-            worker.starting, worker.failed_starts = None, 0
+            worker.starting, worker.failed_starts, worker.node = None, 0, answer
             return []
         outcomes, seconds = answer
         batch = worker.batches.pop(ref)
         worker.isolated = False
         self._seconds_each = 0.5 * self._seconds_each + 0.5 * seconds / len(batch)
-        return [_result(candidate, outcome) for candidate, outcome in zip(batch, outcomes, strict=True)]
+        return [result_of(candidate, outcome) for candidate, outcome in zip(batch, outcomes, strict=True)]
 
     def _bury(self, worker: Worker) -> list[Result]:
-        """Replace a dead worker; put what it held under suspicion, halved; name a proven culprit."""
+        """Replace a dead worker; put what it held under suspicion, halved; name a proven culprit.
+
+        What was lost with a whole node is evaluated again like anything else.
+        """
         lost = list(worker.batches.values())
+        if lost and self._crew.lost_node(worker):
+            self._crew.replace(worker)
+            self._pending.extendleft(reversed([candidate for batch in lost for candidate in batch]))
+            return []
         alone = worker.isolated and len(lost) == 1 and len(lost[0]) == 1
         self._crew.replace(worker)
         if alone:
@@ -189,12 +199,16 @@ class RayRunner:
                 continue
             if worker.starting is not None:
                 self._crew.give_up(worker)
+                self._crew.hold()
                 _LOG.warning("Ray: a lost worker cannot be replaced; going on with %d", len(self._crew.workers))
                 continue
             hanging, *waiting = worker.batches.values()
+            lost = self._crew.lost_node(worker)
             self._crew.replace(worker)
             self._pending.extendleft(reversed([candidate for batch in waiting for candidate in batch]))
-            if len(hanging) == 1:
+            if lost:
+                self._pending.extendleft(reversed(hanging))
+            elif len(hanging) == 1:
                 message = f"its evaluation took longer than {self._candidate_seconds:g} s and was ended"
                 results.append(Failure(hanging[0], "crash", message))
             else:
@@ -202,8 +216,5 @@ class RayRunner:
         return results
 
 
-def _result(candidate: Candidate, outcome: Outcome) -> Result:
-    score, reason = outcome
-    if score is None:
-        return Failure(candidate, "error", reason)
-    return Success(candidate, {**candidate.metrics, "score": score})
+def _last_line(error: Exception) -> str:
+    return [line for line in str(error).splitlines() if line.strip()][-1].strip()

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 PROBE_SECONDS = 5.0
@@ -25,6 +26,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
 _PREFIX = "netwright-ray-"
+_LOG = logging.getLogger(__name__)
 _LOCK = "lock"
 
 
@@ -100,11 +102,19 @@ def _connect(address: str | None, workers: int | None, folder: Path) -> None:
         }
     try:
         ray.init(address=address or "local", **options)
-    except (OSError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
+        _hush(ray)
+    except Exception as error:  # noqa: BLE001 - Ray raises bare ones when a process of its own dies at the start
         ray.shutdown()
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"at {address} cannot be reached" if address else "does not start here"
         raise RayUnavailable(f"Ray {where}: {reason}; the serial engine does the same work") from None
+
+
+def _hush(ray: Any) -> None:
+    """Keep what Ray's daemons report of nodes that die off the standard output: there is no switch (Ray 2.60)."""
+    worker = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(worker, "print_to_stdstream"):
+        setattr(worker, "print_to_stdstream", lambda data, ignore_prefix=False: _LOG.debug("%s", data.get("lines")))  # noqa: B010
 
 
 def _set_private_token() -> None:

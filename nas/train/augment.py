@@ -14,7 +14,9 @@ SMALL_SIDE = 16  # images up to this side are shifted by one pixel
 Augment = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) any type -> same shape and type
 
 
-def choose_augment(name: str, input_shape: tuple[int, int, int], *, attention: bool = False) -> Augment:
+def choose_augment(
+    name: str, input_shape: tuple[int, int, int], *, attention: bool = False, strength: float = 1.0
+) -> Augment:
     """The augmentation of a recipe.
 
     Args:
@@ -23,24 +25,31 @@ def choose_augment(name: str, input_shape: tuple[int, int, int], *, attention: b
             on grey images of up to 16 pixels: a shift by one pixel changes what every small patch holds.
         input_shape: (channels, height, width).
         attention: whether the network is a transformer.
+        strength: factor on the pixels of a shift and the side of the hole, 0 to 4.
     Raises: InvalidRecipe: unknown name.
     """
     if name == "auto":
-        name = "shift" if input_shape[0] == 1 else "flip_crop"
-        if attention and name == "shift" and min(input_shape[1:]) <= SMALL_SIDE:
-            name = "none"
-    pixels = shift_pixels(input_shape, strong=name != "shift")
+        name = fitting_augment(input_shape, attention=attention)
+    pixels = round(strength * shift_pixels(input_shape, strong=name != "shift"))
+    hole = round(strength * (min(input_shape[1:]) // 2))
     table: dict[str, Augment] = {
         "none": lambda images, generator: images,
         "shift": lambda images, generator: shift(images, pixels, generator),
         "flip_crop": lambda images, generator: shift(flip(images, generator), pixels, generator),
         "flip_crop_cutout": lambda images, generator: cutout(
-            shift(flip(images, generator), pixels, generator), min(input_shape[1:]) // 2, generator
+            shift(flip(images, generator), pixels, generator), hole, generator
         ),
     }
     if name not in table:
         raise InvalidRecipe(f"augment={name!r}, expected one of {', '.join(AUGMENTATIONS)}")
     return table[name]
+
+
+def fitting_augment(input_shape: tuple[int, int, int], *, attention: bool = False) -> str:
+    """The name that "auto" stands for; arguments as for ``choose_augment``."""
+    if input_shape[0] > 1:
+        return "flip_crop"
+    return "none" if attention and min(input_shape[1:]) <= SMALL_SIDE else "shift"
 
 
 def shift_pixels(input_shape: tuple[int, int, int], *, strong: bool) -> int:

@@ -25,6 +25,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], identity: Mapping[str,
         path: of the file; its folder is made.
         state: tensors, numbers, strings, and lists and dicts of them.
         identity: what the checkpoint belongs to; compared on loading.
+    Raises: OSError: naming the file; the old one is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -34,8 +35,20 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], identity: Mapping[str,
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise _of_the_disk(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _of_the_disk(path: Path, error: BaseException) -> BaseException:
+    """The system's error with the file's name; PyTorch hides a full disk behind an error of its own."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError):
+            return OSError(found.errno, found.strerror, str(path))
+        found = found.__context__
+    return error
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:

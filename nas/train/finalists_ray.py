@@ -135,8 +135,11 @@ class CertainHalving(FIFOScheduler):  # type: ignore[misc]
         self.halving = halving
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Let every trial wait until it is chosen; Tune would start all, whatever their number or their fate."""
-        if trial.status == Trial.PENDING:
+        """Let every trial wait until it is chosen; Tune would start all, whatever their number or their fate.
+
+        One whose worker died is added again, and goes on at once: Tune has queued it already.
+        """
+        if trial.status == Trial.PENDING and trial.num_failures == 0:
             trial.set_status(Trial.PAUSED)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:

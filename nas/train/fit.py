@@ -23,7 +23,7 @@ from nas.train.augment import choose_augment
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.distill import Distillation
 from nas.train.ema import WeightAverage
-from nas.train.evaluate import Normaliser, evaluate, to_tensors
+from nas.train.evaluate import Evaluation, Normaliser, evaluate, to_tensors
 from nas.train.images import Dataset
 from nas.train.optimiser import ADAMW_SHARE, adamw, has_attention, nesterov_sgd
 from nas.train.precision import Precision
@@ -151,7 +151,12 @@ class Training:
         self._validation = to_tensors(dataset.validation, self.device)
         self._normalise = Normaliser(dataset, self.device)
         self._let_teaching_learn()
-        self._augment = choose_augment(recipe.augment, dataset.input_shape, attention=has_attention(self.model))
+        self._augment = choose_augment(
+            recipe.augment,
+            dataset.input_shape,
+            attention=has_attention(self.model),
+            strength=recipe.augment_strength,
+        )
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self._precision = Precision(self.device, mixed=recipe.mixed_precision)
         self._scaler = self._precision.scaler
@@ -171,12 +176,15 @@ class Training:
         start = time.perf_counter()
         with seeded(self.seed, self.epoch, self.device) as generator:
             train_loss, learning_rate = self._pass(generator)
-        result = evaluate(self.final, *self._validation, normalise=self._normalise)
+        result = self._validate()
         if not math.isfinite(result.loss):
             raise self._diverged(result.loss, "validation")
         seconds = time.perf_counter() - start
         self.curve.append(EpochReport(self.epoch + 1, learning_rate, train_loss, result.loss, result.top1, seconds))
         return self.curve[-1]
+
+    def _validate(self) -> Evaluation:
+        return evaluate(self.final, *self._validation, normalise=self._normalise)
 
     def _pass(self, generator: Generator) -> tuple[float, float]:
         """One pass over the training images in random order: mean loss, last learning rate."""
@@ -194,12 +202,12 @@ class Training:
         return float(total) / steps, learning_rate
 
     def _step(self, batch: Tensor, generator: Generator) -> Tensor:
-        images = self._normalise(self._augment(self._images[batch], generator))
+        images, labels = self._batch(batch, generator)
         self.optimiser.zero_grad(set_to_none=True)
         with self._precision.autocast():
             with nullcontext() if self.distillation is None else self.distillation.watch(self.model):
-                logits = self.model(images.contiguous(memory_format=self._layout))
-            loss: Tensor = self._loss(logits, self._labels[batch])
+                logits = self._forward(images.contiguous(memory_format=self._layout))
+            loss: Tensor = self._loss(logits, labels)
             if self.distillation is not None:
                 loss = self.distillation.loss(loss, logits, images)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -212,6 +220,14 @@ class Training:
             if self.after_step is not None:
                 self.after_step(self.average.model)
         return loss.detach()
+
+    def _batch(self, batch: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Augmented, normalised images and labels of a step."""
+        return self._normalise(self._augment(self._images[batch], generator)), self._labels[batch]
+
+    def _forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)
+        return logits
 
     def _let_teaching_learn(self) -> None:
         """Give the optimiser what the distillation itself learns, without decay."""

@@ -32,6 +32,7 @@ class Recipe:
         ema_decay: of the weight average that is evaluated and returned; 0 returns the last weights.
         optimiser: one of ``OPTIMISERS``; "auto" is AdamW for networks with attention and SGD for all others.
         augment: one of ``AUGMENTATIONS``; "auto" fits the data.
+        augment_strength: factor on the size of shifts and of the hole; 1 is as usual, 0 leaves mirroring only.
         mixed_precision: on CUDA; the CPU always computes in float32.
     """
 
@@ -45,6 +46,7 @@ class Recipe:
     ema_decay: float = 0.99
     optimiser: str = "auto"
     augment: str = "auto"
+    augment_strength: float = 1.0
     mixed_precision: bool = True
 
     def __post_init__(self) -> None:
@@ -96,4 +98,5 @@ _RANGES = (  # name, at least, below
     ("warmup_epochs", 0, _INFINITY),
     ("label_smoothing", 0, 1),
     ("ema_decay", 0, 1),
+    ("augment_strength", 0, 4),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+_SYSTEM_ERROR = re.compile(r"os error (\d+)")  # in what safetensors says
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -22,12 +25,18 @@ class WeightsDamaged(ValueError):
 
 
 def write_weights_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, from any device; raises WeightsNotFinite, naming the first broken one."""
+    """Write tensors by name, from any device; raises WeightsNotFinite, naming the first broken one, and OSError."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     broken = next((n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None)
     if broken is not None:
         raise WeightsNotFinite(f"{broken} holds NaN or infinite values; train again with a lower learning rate")
-    save_file(weights, path, metadata={"format": "pt"})
+    try:
+        save_file(weights, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def read_weights_file(path: Path, sha256: str, expected: Shapes, *, stated: str, asked: str) -> dict[str, Tensor]:

@@ -234,6 +234,46 @@ def test_ray_killed_at_random_ends_as_the_serial_run(server, place, untouched, s
     assert until(lambda: not any(map(session_of, pids)))
 
 
+def ray_process(pid, name):
+    for process in session_of(pid):
+        with suppress(psutil.Error):
+            if process.name() == name:
+                return process
+    return None
+
+
+LONGER = (*SETTINGS, "--evaluations", "3000")
+
+
+@pytest.fixture(scope="module")
+def untouched_longer(server, place):
+    ended = server.run("search", *LONGER, "--engine", "serial", "--out", "longer", cwd=place)
+    assert ended.code == 0, ended.err
+    return contents(place / "longer"), ended.json()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["starting", "searching"])
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_ray_that_loses_its_head_or_raylet_ends_in_one_line_and_resumes(server, place, untouched_longer, name, moment):
+    out, untouched = f"{name}-{moment}", untouched_longer
+    command = server.start("search", *LONGER, *RAY, "--out", out, cwd=place)
+    assert until(lambda: ray_process(command.pid, name))
+    if moment == "searching":
+        assert until(lambda: (place / out / FILE_NAME).exists() and rows(place / out) > 0)
+    ray_process(command.pid, name).kill()
+    ended = command.wait()
+    assert ended.code == 2, ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.count("netwright: ") == 1
+    assert f"go on with: netwright resume {out}" in ended.err
+    assert until(lambda: not session_of(command.pid), 90)  # nothing of the private cluster stays
+    ended = server.run("resume", out, "--json", cwd=place)
+    assert ended.code == 0, ended.err
+    assert contents(place / out) == untouched[0]
+    assert same_outcome(ended.json(), untouched[1])
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_a_terminal_reaches_ray_as_well_and_harms_nothing(server, place, untouched):
     command = server.start("search", *SETTINGS, *RAY, "--out", "terminal", cwd=place)

@@ -16,6 +16,7 @@ from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.objective import Objective
 from nas.records import Budget, Candidate, Constraint, Failure, Success
+from nas.runners.crew import Terms
 from nas.runners.ray import RayRunner
 from nas.runners.ray_session import RayUnavailable, start_ray
 from nas.runners.serial import SerialRunner
@@ -115,14 +116,16 @@ def serial(folder):
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("score", ["zen", "runner_scores:noisy", "runner_scores:raising"])
 def test_ray_gives_the_serial_run_file(tmp_path, serial, score, workers):
-    got = table(tmp_path / FILE_NAME, score, lambda objective: RayRunner(objective, workers=workers))
+    got = table(tmp_path / FILE_NAME, score, lambda objective: RayRunner(objective, Terms(workers=workers)))
     assert got == serial(score)
     assert len(got) == 220
 
 
 @pytest.mark.usefixtures("ray")
 def test_a_poison_candidate_costs_itself_and_nothing_else(tmp_path, serial):
-    got = table(tmp_path / FILE_NAME, "runner_scores:poisonous", lambda objective: RayRunner(objective, workers=2))
+    got = table(
+        tmp_path / FILE_NAME, "runner_scores:poisonous", lambda objective: RayRunner(objective, Terms(workers=2))
+    )
     expected = serial("runner_scores:spared")
     crashes = [result for result in got if isinstance(result, Failure) and result.kind == "crash"]
     assert [crash.candidate.id for crash in crashes] == [POISON]
@@ -137,7 +140,7 @@ def test_a_candidate_that_hangs_costs_itself_and_nothing_else(tmp_path, serial):
     got = table(
         tmp_path / FILE_NAME,
         "runner_scores:hanging",
-        lambda objective: RayRunner(objective, workers=2, candidate_seconds=5.0),
+        lambda objective: RayRunner(objective, Terms(workers=2), candidate_seconds=5.0),
     )
     expected = serial("runner_scores:spared")
     assert got[POISON].kind == "crash"
@@ -149,7 +152,7 @@ def test_a_candidate_that_hangs_costs_itself_and_nothing_else(tmp_path, serial):
 def test_workers_beyond_the_free_cpus_are_not_waited_for(caplog):
     designs = [SPACES["zen-tiny"].sample(np.random.default_rng(i)) for i in range(6)]
     with caplog.at_level(logging.WARNING, logger="nas.runners.crew"):
-        runner = RayRunner(Objective("zen", SHAPE), workers=3, ready_seconds=20.0)
+        runner = RayRunner(Objective("zen", SHAPE), Terms(workers=3, ready_seconds=20.0))
     try:
         assert (
             "asked for 3 workers of one CPU each, the cluster has 2 CPUs, 0 of them free; going on with 2"
@@ -158,7 +161,7 @@ def test_workers_beyond_the_free_cpus_are_not_waited_for(caplog):
         with pytest.raises(
             RayUnavailable, match=r"no worker started within 1 s: asked for 1 workers .* 2 CPUs, 0"
         ) as e:
-            RayRunner(Objective("zen", SHAPE), workers=1, ready_seconds=1.0)
+            RayRunner(Objective("zen", SHAPE), Terms(workers=1, ready_seconds=1.0))
         assert "\n" not in str(e.value)
         runner.submit([Candidate(i, arch) for i, arch in enumerate(designs)])
         got = []
@@ -171,7 +174,7 @@ def test_workers_beyond_the_free_cpus_are_not_waited_for(caplog):
 
 @pytest.mark.usefixtures("ray")
 def test_losing_the_last_worker_for_good_is_one_line(monkeypatch):
-    runner = RayRunner(Objective("zen", SHAPE), workers=1, ready_seconds=30.0)
+    runner = RayRunner(Objective("zen", SHAPE), Terms(workers=1, ready_seconds=30.0))
     try:
         monkeypatch.setattr(runner._crew, "ready_seconds", 0.0)  # no replacement is that quick
         [process] = scoring_processes()
@@ -187,7 +190,7 @@ def test_losing_the_last_worker_for_good_is_one_line(monkeypatch):
 
 @pytest.mark.usefixtures("ray")
 def test_a_worker_that_only_seems_dead_is_ended():
-    runner = RayRunner(Objective("runner_scores:hanging", SHAPE, seed=4), workers=1)
+    runner = RayRunner(Objective("runner_scores:hanging", SHAPE, seed=4), Terms(workers=1))
     try:
         runner.submit([Candidate(POISON, SPACES["zen-tiny"].sample(np.random.default_rng(0)))])
         [process] = scoring_processes()
@@ -223,7 +226,7 @@ def test_workers_killed_again_and_again_cost_nothing(tmp_path, serial):
     killer = threading.Thread(target=kill)
 
     def make(objective):
-        runner = RayRunner(objective, workers=2)
+        runner = RayRunner(objective, Terms(workers=2))
         killer.start()
         return runner
 
@@ -238,7 +241,7 @@ def test_workers_killed_again_and_again_cost_nothing(tmp_path, serial):
 
 @pytest.mark.usefixtures("ray")
 def test_a_closed_runner_leaves_no_worker_and_takes_the_next():
-    runner = RayRunner(Objective("zen", SHAPE), workers=2)
+    runner = RayRunner(Objective("zen", SHAPE), Terms(workers=2))
     assert runner.free_slots > 0
     assert not runner.busy
     assert len(scoring_processes()) == 2
@@ -252,4 +255,4 @@ def test_a_closed_runner_leaves_no_worker_and_takes_the_next():
 @pytest.mark.usefixtures("ray")
 def test_a_wrong_score_fails_before_any_worker_starts():
     with pytest.raises(ValueError, match="score 'runner_scores:nothing'"):
-        RayRunner(Objective("runner_scores:nothing", SHAPE), workers=1)
+        RayRunner(Objective("runner_scores:nothing", SHAPE), Terms(workers=1))

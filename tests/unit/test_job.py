@@ -22,6 +22,7 @@ from nas.job.task import Task, TaskFailed
 from nas.narrator import Silent
 from nas.records import Candidate, Success
 from nas.run import NothingFeasible
+from nas.runners import measuring
 from nas.store import RunStore
 from nas.train.fit import TrainingDiverged
 from nas.train.race import FinalistResult
@@ -213,7 +214,7 @@ def test_a_finalist_whose_measurement_is_void_is_measured_again(monkeypatch):
         quiet = len(sizes) == 3
         return [replace(MEASURED, verdict="ok" if quiet or i == 0 else "void") for i in range(len(models))]
 
-    monkeypatch.setattr(finalists_stage, "measure", measure)
+    monkeypatch.setattr(measuring, "measure", measure)
     found = list(finalists_stage._measure(task, finalists, task.device, Silent()))
     assert sizes == [3, 2, 1]
     assert [(finalist.id, measurement.verdict) for finalist, measurement in found] == [(0, "ok"), (1, "ok"), (2, "ok")]
@@ -230,7 +231,7 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(store, monkeypatc
             raise KeyboardInterrupt
         return [replace(MEASURED, verdict="ok" if i < sound or len(named) > 2 else "void") for i in range(len(models))]
 
-    monkeypatch.setattr(finalists_stage, "measure", measure)
+    monkeypatch.setattr(measuring, "measure", measure)
     with pytest.raises(KeyboardInterrupt):
         finalists_stage.choose_finalists(task, store, Silent())
     kept = [event["id"] for event in store.events("measured")]
@@ -306,8 +307,10 @@ def test_a_run_that_goes_on_on_another_machine_is_told_so():
         raise ConditionsChanged("latency table: cpu_model was Z80, now 6502. Renew it: netwright profile --space zen")
 
     task, said = Task(Config.from_dict({"space": "zen-tiny"})), Said()
-    warn_of_other_conditions(task, SimpleNamespace(check_conditions=changed), said)
-    warn_of_other_conditions(task, SimpleNamespace(check_conditions=lambda *_: None), said)
+    warn_of_other_conditions(task, SimpleNamespace(check_conditions=changed, device=None, input_shape=None), said)
+    warn_of_other_conditions(
+        task, SimpleNamespace(check_conditions=lambda *_: None, device=None, input_shape=None), said
+    )
     warn_of_other_conditions(task, None, said)
     [line] = said.lines
     assert "cpu_model was Z80, now 6502. The search keeps its predictions" in line

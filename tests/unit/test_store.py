@@ -1,20 +1,25 @@
+"""What a store promises, whether the run is in a file or on a PostgreSQL server."""
+
 import json
 import math
 import multiprocessing
-import resource
-import sqlite3
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from postgresql_server import PASSWORD, PostgresServer, missing
 from strategies import architectures
 
 from nas.records import Candidate, Failure, Success
 from nas.run import Run
-from nas.store import FILE_NAME, SCHEMA_VERSION, RunFileError, RunStore
+from nas.store import FILE_NAME, SCHEMA_VERSION, RunFileError, RunStore, find_run
+from nas.store.schema import CANDIDATE
 from search_spaces.arch import Architecture, Block
 
 ARCH = Architecture((Block("conv", 8),))
@@ -28,6 +33,7 @@ RESULTS = [
     Failure(Candidate(5, ARCH, None, {**COSTS, "latency_ms": 0.25, "latency_upper_ms": 0.3}), "crash", "killed"),
     Success(Candidate(6, ARCH, 0, COSTS), {**COSTS, "score": -1e-300, "latency_ms": 5e-324, "latency_upper_ms": 1e300}),
 ]
+BACK_ENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 
 
 def told(result):
@@ -38,16 +44,30 @@ def told(result):
     return Success(Candidate(candidate.id, candidate.arch, candidate.parent, result.metrics), result.metrics)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "run" / FILE_NAME
+@pytest.fixture(scope="module", params=BACK_ENDS)
+def url(request):
+    """Of the server; None for files."""
+    if request.param == "sqlite":
+        yield None
+        return
+    if why := missing():
+        pytest.skip(why)
+    with PostgresServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSWORD", PASSWORD)
+        yield server.url
 
 
 @pytest.fixture
-def filled(path):
-    with RunStore.create(path, {"config": {"seed": 1}}) as store:
+def create(tmp_path, url):
+    """Makes the run of a test."""
+    return lambda facts: RunStore.create(tmp_path / "run" / FILE_NAME, facts, url)
+
+
+@pytest.fixture
+def filled(create):
+    with create({"config": {"seed": 1}}) as store:
         store.append(RESULTS)
-    return path
+    return store.path
 
 
 def one_line(caught, *parts):
@@ -70,24 +90,32 @@ def test_what_was_appended_is_read_back_exactly(filled):
 
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
+NO_NUL = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
-@settings(max_examples=30, deadline=None)
-@given(arch=architectures(), score=floats, violation=floats | st.just(math.inf), message=st.text(max_size=20))
-def test_any_result_survives(tmp_path_factory, arch, score, violation, message):
-    path = tmp_path_factory.mktemp("any") / FILE_NAME
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arch=architectures(), score=floats, violation=floats | st.just(math.inf), message=st.text(NO_NUL, max_size=20))
+def test_any_result_survives(tmp_path_factory, url, arch, score, violation, message):
     results = [
         Success(Candidate(0, arch, None, {"score": score}), {"score": score}),
         Failure(Candidate(1, arch, 0), "rejected", message, violation),
     ]
-    with RunStore.create(path, {}) as store:
+    with RunStore.create(tmp_path_factory.mktemp("any") / FILE_NAME, {}, url) as store:
         store.append(results)
-    with RunStore.open(path) as store:
+    with RunStore.open(store.path) as store:
         assert list(store.results()) == results
 
 
-def test_rows_become_visible_with_the_commit(path):
-    with RunStore.create(path, {}) as store, RunStore.open(path) as reader:
+def test_a_nul_in_a_message_is_stored(create):
+    with create({}) as store:
+        store.append([Failure(Candidate(0, ARCH), "error", "a\0b")])
+        store.record("note", {"text": "a\0b"})
+        assert store.result(0).message in ("a\0b", "a␀b")
+        assert store.events("note")[0]["text"] == "a\0b"
+
+
+def test_rows_become_visible_with_the_commit(create):
+    with create({}) as store, RunStore.open(store.path) as reader:
         store.append(RESULTS[:2])
         assert list(reader.results()) == []
         store.commit()
@@ -102,10 +130,26 @@ def test_rows_become_visible_with_the_commit(path):
 def test_a_table_leaves_the_designs_out(filled):
     with RunStore.open(filled) as store:
         rows, every = store.table(), store.table(scored_only=False)
+        asked = store.rows(sa.select(CANDIDATE.c.id).where(CANDIDATE.c.score.is_(None)).order_by(CANDIDATE.c.id))
     assert [row["id"] for row in rows] == [0, 6]
     assert [row["id"] for row in every] == list(range(7))
+    assert [row["id"] for row in asked] == [1, 2, 3, 4, 5]
     assert "arch" not in rows[0]
     assert rows[0]["score"] == 0.1 + 0.2
+    assert {row["digest"] for row in every} == {ARCH.digest}
+
+
+def test_tables_longer_than_a_page_are_read_whole(create, monkeypatch):
+    monkeypatch.setattr("nas.store.run_store.PAGE", 3)
+    with create({}) as store:
+        for part in (slice(0, 1), slice(1, 5), slice(5, 7)):
+            store.append(RESULTS[part])
+            store.commit()
+        assert [result.candidate.id for result in store.results()] == list(range(7))
+        assert [row["id"] for row in store.table()] == [0, 6]
+        for at in (3, 6):
+            results = store.results()
+            assert [next(results).candidate.id for _ in range(at)] == list(range(at))
 
 
 def test_an_unknown_candidate_is_one_line(filled):
@@ -125,124 +169,40 @@ def test_one_writer_at_a_time(filled):
         assert len(list(store.results())) == 7
 
 
-def test_a_second_run_does_not_overwrite_the_first(filled):
+def test_a_second_run_does_not_overwrite_the_first(filled, create):
     with pytest.raises(RunFileError, match="netwright resume") as caught:
-        RunStore.create(filled, {})
+        create({})
     assert one_line(caught)
+    with pytest.raises(RunFileError, match="exists already"):
+        RunStore.create(filled.with_name(FILE_NAME), {})  # nor a file beside a run on a server
     with RunStore.open(filled, writable=True) as store:
         assert len(list(store.results())) == 7
 
 
-def test_facts_that_cannot_be_stored_leave_no_run(path):
+def test_a_run_that_failed_whole_says_so(create):
+    with create({}) as store:
+        store.append([Failure(Candidate(0, ARCH), "error", "ZeroDivisionError")])
+    with pytest.raises(RunFileError, match="none of its 1 evaluations gave a score") as caught:
+        create({})
+    assert one_line(caught)
+
+
+def test_facts_that_cannot_be_stored_leave_no_run(create, tmp_path):
     with pytest.raises(TypeError):
-        RunStore.create(path, {"config": object()})
-    assert not path.exists()
-    with RunStore.create(path, {"config": 1}) as store:
+        create({"config": object()})
+    assert find_run(tmp_path / "run") is None
+    with create({"config": 1}) as store:
         assert store.fact("config") == 1
 
 
-@pytest.mark.parametrize("writable", [False, True])
-@pytest.mark.parametrize("damage", ["text", "empty", "truncated", "foreign", "middle", "fact"])
-def test_a_damaged_file_is_one_line(filled, damage, writable):
-    content = filled.read_bytes()
-    filled.unlink()
-    if damage == "text":
-        filled.write_text("this is not a database, but it is long enough to be looked at" * 20)
-    elif damage == "empty":
-        filled.touch()
-    elif damage == "truncated":
-        filled.write_bytes(content[: len(content) // 2])
-    elif damage == "middle":
-        filled.write_bytes(content[:1024] + b"\xff" * (len(content) - 1024))
-    elif damage == "fact":
-        filled.write_bytes(content)
-        alter(filled, "UPDATE fact SET value = '{' WHERE name = 'schema_version'")
-    else:
-        alter(filled, "CREATE TABLE dog (name TEXT)")
-
-    def read():
-        with RunStore.open(filled, writable=writable) as store:
-            list(store.results())
-            store.table()
-
-    with pytest.raises(RunFileError) as caught:
-        read()
-    assert one_line(caught, str(filled), "cannot be read", "not a run file")
-    filled.write_bytes(content)  # the failed attempt holds no lock
-    with RunStore.open(filled, writable=True):
-        pass
-
-
-def alter(path, sql):
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute(sql)
-    connection.close()
-
-
-@pytest.mark.parametrize("version", [0, 2, None])
-def test_another_schema_version_is_refused(filled, version):
-    if version is None:
-        alter(filled, "DELETE FROM fact WHERE name = 'schema_version'")
-    else:
-        alter(filled, f"UPDATE fact SET value = '{version}' WHERE name = 'schema_version'")
-    with pytest.raises(RunFileError, match=f"schema version {version}, this release reads 1") as caught:
-        RunStore.open(filled, writable=True)
-    assert one_line(caught)
-
-
-def test_a_missing_file_is_one_line(tmp_path):
-    for open_it in (RunStore.open, Run.open):
-        with pytest.raises(RunFileError, match="netwright search --out") as caught:
-            open_it(tmp_path / "nowhere" / FILE_NAME)
-        assert one_line(caught)
-
-
-@pytest.mark.parametrize("place", ["a_file/run.sqlite", "/proc/nowhere/run.sqlite"])
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path, place):
-    (tmp_path / "a_file").touch()
-    with pytest.raises(RunFileError, match="cannot be written") as caught:
-        RunStore.create(tmp_path / place, {})
-    assert one_line(caught)
-
-
-FULL = """
-import resource, sys
-from pathlib import Path
-from nas.records import Candidate, Failure
-from nas.store import RunFileError, RunStore
-from search_spaces.arch import Architecture, Block
-
-store = RunStore.create(Path(sys.argv[1]), {})
-arch = Architecture(tuple(Block("conv", 8 + i) for i in range(40)))
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-stored = 0
-try:
-    with store:
-        while stored < 10_000:
-            store.append([Failure(Candidate(stored, arch), "error", "x" * 100)])
-            store.commit()
-            stored += 1
-except RunFileError as error:
-    print(stored, error, sep="\\n")
-"""
-
-
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes here")
-def test_a_full_disk_is_one_line_and_keeps_what_was_committed(path):
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=False, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    stored, message = done.stdout.splitlines()
-    assert "cannot be written" in message
-    with RunStore.open(path) as store:
-        assert len(list(store.results())) == int(stored) > 10
+def test_a_directory_is_as_good_as_its_run_file(filled):
+    for path in (filled, filled.parent):
+        with Run.open(path) as run:
+            assert run.directory == filled.parent
+            assert run.status()["candidates"] == 7
 
 
 def environment():
-    import os
-
     return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
@@ -277,106 +237,103 @@ def test_it_is_read_while_another_process_writes(filled):
     assert seen[-1] > 7
 
 
-def test_a_folder_of_a_killed_writer_is_read_without_writing(filled):
-    script = (
-        "import os, sys; from pathlib import Path; from nas.store import RunStore\n"
-        "store = RunStore.open(Path(sys.argv[1]), writable=True); store.record('measured', {'id': 1}); os._exit(9)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(filled)], check=False, env=environment())
+def test_readers_that_stand_still_in_the_middle_do_not_hold_the_writer(filled, monkeypatch):
+    monkeypatch.setattr("nas.store.run_store.PAGE", 2)
+    with ExitStack() as stack:
+        readers = [stack.enter_context(RunStore.open(filled)) for _ in range(4)]
+        halves = [reader.results() for reader in readers]
+        assert [next(half).candidate.id for half in halves] == [0] * 4
+        with RunStore.open(filled, writable=True) as store:
+            for i in range(7, 40):
+                store.append([Failure(Candidate(i, ARCH), "error", "x")])
+                store.commit()
+            store.record("searched", {"complete": True})
+        assert [len(list(half)) for half in halves] == [39] * 4  # what came later is seen as well
+        assert readers[0].events("searched")[0]["complete"] is True
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from nas.store import RunStore
+store = RunStore.open(Path(sys.argv[1]), writable=True)
+store.record('measured', {'id': 1})
+os._exit(9)
+"""
+
+
+def test_a_run_of_a_killed_writer_is_read_and_written(filled):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(filled)], check=False, env=environment())
     assert done.returncode == 9
     with RunStore.open(filled) as store:
         assert len(store.events("measured")) == 1
         assert len(list(store.results())) == 7
-
-
-DAMAGES = (
-    "UPDATE fact SET value = CAST(x'ff22fe' AS TEXT)",
-    "UPDATE event SET payload = CAST(x'22ff22' AS TEXT)",
-    "UPDATE event SET payload = '5'",
-    "UPDATE candidate SET arch = CAST(x'7bff7d' AS TEXT)",
-    "UPDATE candidate SET arch = '[]'",
-    """UPDATE candidate SET arch = '{"version": 1, "blocks": [{"kind": "conv"}]}'""",
-    "UPDATE candidate SET reason = CAST(x'ff' AS TEXT), outcome = CAST(x'ff' AS TEXT)",
-)
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_values_are_one_line(filled, damage):
     with RunStore.open(filled, writable=True) as store:
-        store.record("measured", {"id": 1})
-    connection = sqlite3.connect(filled)
-    with connection:
-        connection.execute(damage)
-    connection.close()
+        store.record("measured", {"id": 2})
+        assert [event["id"] for event in store.events()] == [1, 2]
 
-    def read_all():
-        with RunStore.open(filled) as store:
-            store.fact("config")
-            store.outcomes()
-            store.table(scored_only=False)
-            store.events()
-            for i in range(7):
-                store.result(i)
 
-    def read_results():
-        with RunStore.open(filled) as store:
-            list(store.results())
-            store.events()
-
-    for read in (read_all, read_results):
-        with pytest.raises(RunFileError, match="damaged or not a run file") as caught:
-            read()
-        assert one_line(caught, "cannot be read")
+def raw(store, query):
+    return [tuple(row.values()) for row in store.rows(sa.select(sa.text(query)))]
 
 
 def test_facts_are_json(filled):
-    connection = sqlite3.connect(filled)
-    ((value,),) = connection.execute("SELECT value FROM fact WHERE name = 'config'").fetchall()
-    connection.close()
+    with RunStore.open(filled) as store:
+        ((value,),) = raw(store, "value FROM fact WHERE name = 'config'")
     assert json.loads(value) == {"seed": 1}
 
 
 @pytest.mark.parametrize("use", [RunStore.events, RunStore.outcomes, lambda store: store.record("x", {})])
-def test_an_interrupt_inside_a_statement_leaves_a_store_that_closes(tmp_path, use):
-    path = tmp_path / FILE_NAME
-
+def test_an_interrupt_inside_a_statement_leaves_a_store_that_closes(create, use):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     def interrupted():
-        with RunStore.create(path, {}) as store:
+        with create({}) as store:
+            paths.append(store.path)
             store.append(RESULTS[:1])
             store.commit()
             store.append(RESULTS[1:2])
-            sa.event.listen(store._engine, "before_cursor_execute", interrupt, once=True)
+            sa.event.listen(store._database.engine, "before_cursor_execute", interrupt, once=True)
             use(store)
 
+    paths: list[Path] = []
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    with RunStore.open(path) as store:
+    with RunStore.open(paths[0]) as store:
         assert [result.candidate.id for result in store.results()] == [0, 1]
         assert store.events() == []
 
 
-def test_an_interrupt_inside_a_commit_leaves_a_store_that_closes(tmp_path):
-    path = tmp_path / FILE_NAME
+@pytest.mark.parametrize("moment", ["commit", "rollback"])
+def test_an_interrupt_inside_a_commit_loses_and_doubles_nothing(create, moment):
+    """Before the commit, and after it, when the store does not know any more that it was done."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
     def interrupted():
-        with RunStore.create(path, {}) as store:
+        with create({}) as store:
+            paths.append(store.path)
             store.append(RESULTS[:1])
             store.commit()
             store.append(RESULTS[1:2])
-            sa.event.listen(store._engine, "commit", interrupt, once=True)
+            if moment == "commit":
+                sa.event.listen(store._database.engine, "commit", interrupt, once=True)
+            else:
+                store._end = interrupt_once(store._end)
             store.commit()
 
+    def interrupt_once(usual):
+        calls = iter([interrupt])
+        return lambda: next(calls, usual)()  # noqa: PLW0108 - the next one at each call
+
+    paths: list[Path] = []
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    with RunStore.open(path, writable=True) as store:
-        assert [result.candidate.id for result in store.results()][:1] == [0]
+    with RunStore.open(paths[0], writable=True) as store:
+        assert [result.candidate.id for result in store.results()] == [0, 1]
         store.append(RESULTS[2:3])
         store.commit()
-    with RunStore.open(path) as store:
-        assert [result.candidate.id for result in store.results()][-1] == 2
+    with RunStore.open(paths[0]) as store:
+        assert [result.candidate.id for result in store.results()] == [0, 1, 2]

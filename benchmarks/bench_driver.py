@@ -1,0 +1,163 @@
+"""Where the driver saturates: real proposals, results and rows, workers that are simulated on a virtual clock.
+
+Each worker takes 50 ms for a candidate, gates included, so 1,000 of them ask for 20,000 candidates a second. What Ray
+costs the driver per batch is measured first, with two real workers that do nothing, unless --no-ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from json_line import emit, skip
+
+from nas.algorithms.evolution import Evolution
+from nas.gates import Gates
+from nas.loop import SearchLoop
+from nas.protocols import Runner
+from nas.records import Budget, Candidate, Constraint, Failure, Result, Success
+from nas.runners.scoring_worker import outcome_of, result_of
+from nas.runners.simulated import Overheads, SimulatedRunner
+from nas.store import FILE_NAME, RunStore
+from search_spaces import SPACES
+
+SHAPE, CLASSES = (3, 32, 32), 10
+GATES = Gates(SHAPE, CLASSES, (Constraint("params", 1e6), Constraint("macs", 60e6), Constraint("depth", 18)))
+WORK_SECONDS = 0.05
+BATCH = 40
+
+
+def evaluated(candidate: Candidate) -> Result:
+    """Gates and a score that costs nothing, as a worker sends them back."""
+    checked = GATES.check(Candidate(candidate.id, candidate.arch))
+    if isinstance(checked, Failure):
+        return result_of(candidate, outcome_of(checked))
+    noise = candidate.id * 2654435761 % 1000 / 1000
+    score = checked.metrics["macs"] ** 0.5 * noise
+    return result_of(candidate, outcome_of(Success(checked, {**checked.metrics, "score": score})))
+
+
+@contextmanager
+def timed(target: Any, name: str, spent: dict[str, float]) -> Iterator[None]:
+    """Adds the CPU seconds of a method to ``spent``."""
+    method = getattr(target, name)
+
+    def wrapped(*args: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return method(*args)
+        finally:
+            spent[name] = spent.get(name, 0.0) + time.thread_time() - began
+
+    setattr(target, name, wrapped)
+    yield
+    delattr(target, name)
+
+
+def search(runner: Runner, evaluations: int, lookahead: int, seed: int) -> dict[str, float]:
+    """Run one search; CPU seconds by step."""
+    algorithm = Evolution(SPACES["zen"], seed=seed, niches="depth", lookahead=lookahead)
+    gates = None if getattr(runner, "gating", False) else GATES
+    spent: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, RunStore.create(Path(folder) / FILE_NAME, {}) as store:
+        loop = SearchLoop(algorithm, runner, store, gates, Budget(evaluations))
+        with timed(algorithm, "ask", spent), timed(algorithm, "tell", spent), timed(store, "commit", spent):
+            loop.run()
+            runner.close()
+    return spent
+
+
+def ray_overheads() -> Overheads:
+    """CPU seconds of this thread for a batch: sent, and received; half of each candidate's share both ways."""
+    from nas.objective import Objective
+    from nas.runners.crew import Terms
+    from nas.runners.ray import RayRunner
+
+    archs = [SPACES["zen"].sample(np.random.default_rng(i)) for i in range(BATCH)]
+    runner = RayRunner(Objective("zen", SHAPE), Terms(workers=2))
+    try:
+        actor = runner._crew.workers[0].actor
+        ray: Any = runner._ray
+        seconds: dict[int, tuple[float, float]] = {}
+        for size in (1, BATCH):
+            batch = [(i, arch.to_json()) for i, arch in enumerate(archs[:size])]
+            sent, received = [], []
+            for _ in range(200):
+                began = time.thread_time()
+                ref = actor.score.remote(batch)
+                middle = time.thread_time()
+                ray.wait([ref])
+                waited = time.thread_time()
+                ray.get(ref)
+                sent.append(middle - began)
+                received.append(time.thread_time() - waited + (waited - middle) / 2)
+            seconds[size] = float(np.median(sent)), float(np.median(received))
+    finally:
+        runner.close()
+    each = (sum(seconds[BATCH]) - sum(seconds[1])) / (BATCH - 1)
+    return Overheads(seconds[1][0], seconds[1][1], max(0.0, each))
+
+
+def saturation(overheads: Overheads, workers: int, evaluations: int) -> None:
+    """One simulated cluster."""
+    runner = SimulatedRunner(evaluated, workers=workers, work_seconds=WORK_SECONDS, overheads=overheads)
+    lookahead = runner.free_slots + 1
+    began = time.thread_time()
+    search(runner, max(evaluations, 3 * lookahead), lookahead, seed=1)
+    line = runner.timeline
+    rate, asked, evaluations = line.rate(), workers / WORK_SECONDS, line.answers[-1][1]
+    emit(
+        f"candidates a second fed to {workers} simulated workers of 50 ms",
+        [rate],
+        "candidates/s",
+        asked_for=asked,
+        share_of_workers_busy=round(rate / asked, 3),
+        driver_could=round(evaluations / line.driver),
+        real_seconds=round(time.thread_time() - began, 1),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=[16, 64, 128, 256, 1000])
+    parser.add_argument("--evaluations", type=int, default=20_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--no-ray", action="store_true")
+    args = parser.parse_args()
+    each: dict[str, list[float]] = {}
+    for gating in (True, False):
+        for seed in range(args.repeats):
+            evaluate = (
+                evaluated if gating else lambda candidate: Success(candidate, {**candidate.metrics, "score": 1.0})
+            )
+            runner = SimulatedRunner(
+                evaluate, workers=64, work_seconds=1e-3, overheads=Overheads(0, 0, 0, 0), gating=gating
+            )
+            spent = search(runner, args.evaluations, 65_536, seed)
+            where = "gates on workers" if gating else "gates in the driver"
+            each.setdefault(where, []).append(1e6 * runner.timeline.driver / args.evaluations)
+            if gating:
+                for name, seconds in spent.items():
+                    each.setdefault(f"of it {name}", []).append(1e6 * seconds / args.evaluations)
+    for name, values in each.items():
+        emit(f"driver CPU per candidate, {name}", values, "us")
+    overheads = Overheads()
+    if args.no_ray:
+        skip("what a batch costs the driver in Ray", "--no-ray")
+    else:
+        overheads = ray_overheads()
+        emit("CPU to send a batch with Ray", [1e6 * overheads.submit], "us")
+        emit("CPU to receive a batch with Ray", [1e6 * overheads.collect], "us")
+        emit("CPU per candidate of a batch with Ray", [1e6 * overheads.candidate], "us")
+    for workers in args.workers:
+        saturation(overheads, workers, args.evaluations)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""A cluster of any size on a virtual clock: says how long a search would take there, and what the driver can feed.
+
+The driver's own work is real, and counted in CPU seconds of its thread, so that a busy machine does not change the
+answer much. What workers would do costs no virtual driver time: evaluations are done here, off the clock. What Ray
+costs the driver, per batch and candidate, is charged as it was measured (``benchmarks/bench_driver.py``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from nas.records import Candidate, Result
+from nas.runners.batching import IN_FLIGHT, batch_size, share
+
+
+@dataclass(frozen=True, slots=True)
+class Overheads:
+    """Seconds that a batch costs beside the work in it.
+
+    Attributes:
+        submit: the driver, to send one.
+        collect: the driver, to receive one.
+        candidate: the driver, for each candidate in it: its text out, its outcome in.
+        travel: from the driver to the worker, or back; nobody works meanwhile on this batch.
+    """
+
+    submit: float = 2.5e-4
+    collect: float = 2.5e-4
+    candidate: float = 5e-6
+    travel: float = 1e-3
+
+
+@dataclass
+class _Worker:
+    """When a simulated worker has done what it was given, and what that is."""
+
+    free_at: float = 0.0
+    batches: int = 0
+
+
+@dataclass
+class Timeline:
+    """What happened on the virtual clock, in seconds.
+
+    Attributes:
+        now: since the first candidate was asked for.
+        driver: that the driver worked: its code, and the charges of Ray.
+        idle: that it waited for workers.
+        worked: that workers spent on candidates, summed.
+        answers: (when, candidates answered by then), one for each time that results came in.
+    """
+
+    now: float = 0.0
+    driver: float = 0.0
+    idle: float = 0.0
+    worked: float = 0.0
+    answers: list[tuple[float, int]] = field(default_factory=list)
+
+    def rate(self) -> float:
+        """Candidates a second between a third and the end of the answers: past the start."""
+        (t0, n0), (t1, n1) = self.answers[len(self.answers) // 3], self.answers[-1]
+        return (n1 - n0) / max(t1 - t0, 1e-9)
+
+
+class SimulatedRunner:
+    """Runs candidates on so many imaginary workers; a ``Runner``.
+
+    Attributes:
+        gating: whether ``evaluate`` holds candidates against the limits itself.
+        timeline: what happened so far.
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[Candidate], Result],
+        *,
+        workers: int,
+        work_seconds: float | Callable[[Candidate], float],
+        overheads: Overheads = Overheads(),
+        gating: bool = True,
+    ) -> None:
+        """Idle workers.
+
+        Args:
+            evaluate: what a worker does with a candidate; computed here, off the clock.
+            workers: how many.
+            work_seconds: that a candidate takes one, or a function that says so.
+            overheads: of a batch.
+            gating: see above.
+        """
+        self.gating = gating
+        self.timeline = Timeline()
+        self._evaluate = evaluate
+        self._work = work_seconds if callable(work_seconds) else lambda candidate: work_seconds
+        self._seconds_each = 0.05 if callable(work_seconds) else work_seconds
+        self._overheads = overheads
+        self._workers = [_Worker() for _ in range(workers)]
+        self._pending: deque[Candidate] = deque()
+        self._running: list[tuple[float, int, _Worker, list[Candidate]]] = []
+        self._under_way = self._sent = 0
+        self._cpu = time.thread_time()
+
+    @property
+    def _batch_size(self) -> int:
+        return batch_size(self._seconds_each, len(self._workers))
+
+    @property
+    def free_slots(self) -> int:
+        """Room for two batches per worker, less what is under way."""
+        return max(0, len(self._workers) * IN_FLIGHT * self._batch_size - self._under_way)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any candidate waits or runs."""
+        return self._under_way > 0
+
+    def submit(self, candidates: Sequence[Candidate]) -> None:
+        """Queue candidates and send full batches off."""
+        self._tick()
+        self._pending.extend(candidates)
+        self._under_way += len(candidates)
+        self._dispatch(at_least=self._batch_size)
+        self._cpu = time.thread_time()
+
+    def wait_any(self) -> list[Result]:
+        """Results of the batches that are back by now; if there are none, the clock goes on to the next."""
+        self._tick()
+        self._dispatch(at_least=1)
+        timeline = self.timeline
+        if self._running[0][0] > timeline.now:
+            timeline.idle += self._running[0][0] - timeline.now
+            timeline.now = self._running[0][0]
+        results: list[Result] = []
+        while self._running and self._running[0][0] <= timeline.now:
+            _, _, worker, batch = heapq.heappop(self._running)
+            worker.batches -= 1
+            self._charge(self._overheads.collect + len(batch) * self._overheads.candidate)
+            results += map(self._evaluate, batch)
+        self._under_way -= len(results)
+        before = timeline.answers[-1][1] if timeline.answers else 0
+        timeline.answers.append((timeline.now, before + len(results)))
+        self._cpu = time.thread_time()
+        return results
+
+    def close(self) -> None:
+        """Let the clock show what the driver did last; forget what is under way."""
+        self._tick()
+        self._cpu = time.thread_time()
+        self._running.clear()
+        self._pending.clear()
+        self._under_way = 0
+
+    def _tick(self) -> None:
+        """Let the clock show what the driver did since the runner was left."""
+        self._charge(time.thread_time() - self._cpu)
+
+    def _charge(self, seconds: float) -> None:
+        self.timeline.now += seconds
+        self.timeline.driver += seconds
+
+    def _dispatch(self, at_least: int) -> None:
+        for depth in range(IN_FLIGHT):
+            for worker in self._workers:
+                if len(self._pending) < max(1, at_least):
+                    return
+                if worker.batches == depth:
+                    self._send(worker, share(len(self._pending), len(self._workers), self._batch_size, at_least))
+
+    def _send(self, worker: _Worker, size: int) -> None:
+        batch = [self._pending.popleft() for _ in range(size)]
+        self._charge(self._overheads.submit)
+        seconds = sum(map(self._work, batch))
+        self.timeline.worked += seconds
+        worker.free_at = max(worker.free_at, self.timeline.now + self._overheads.travel) + seconds
+        worker.batches += 1
+        self._sent += 1
+        heapq.heappush(self._running, (worker.free_at + self._overheads.travel, self._sent, worker, batch))

@@ -1,0 +1,31 @@
+"""Where the tables of a run are: what the store needs to know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+
+class Database(Protocol):
+    """An SQLite file or a schema on a PostgreSQL server, opened for reading or by its one writer."""
+
+    path: Path  # the run file, or the file that points to the server: what messages name
+    engine: sa.Engine
+    writable: bool
+    unreadable: str  # what a reader does about tables that cannot be read
+    unwritable: str  # and a writer about tables that cannot be written
+    patience_s: float  # how long to wait for a connection that was lost to come back
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Start a transaction that also covers changes of the tables themselves."""
+
+    def lost(self, error: BaseException) -> bool:
+        """Whether the connection broke, so that a new one may do."""
+
+    def storable(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row without what a text column cannot hold."""
+
+    def release(self) -> None:
+        """Close the connections; let another writer in."""
