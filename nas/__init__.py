@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.api import from_pretrained, resume, save_pretrained, search, trust
+    from nas.client import Client
     from nas.config import Config
     from nas.records import Budget, Candidate, Constraint, Failure, Success
     from nas.run import Run
@@ -21,6 +22,7 @@ _HOMES = {
     "trust": "nas.api",
     "from_pretrained": "nas.api",
     "save_pretrained": "nas.api",
+    "Client": "nas.client",
     "Config": "nas.config",
     "Budget": "nas.records",
     "Candidate": "nas.records",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "Budget",
     "Candidate",
+    "Client",
     "Config",
     "Constraint",
     "Failure",

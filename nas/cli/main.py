@@ -47,6 +47,7 @@ COMMANDS = {  # name: (module, one line of help); the module is imported when th
     "export": ("nas.cli.export", "Write a network as ONNX, safetensors and a stand-alone Python file."),
     "verify": ("nas.cli.export", "Measure an exported network against a latency budget."),
     "report": ("nas.cli.runs", "Write the offline HTML report of a run."),
+    "serve": ("nas.cli.serve", "Serve searches over HTTP, with a page to launch and watch them."),
     "page": ("nas.cli.page", "Write the service's page of a run as one offline HTML file."),
     "export-study": ("nas.cli.export_study", "Mirror the best candidates of a run for optuna-dashboard."),
     "completion": ("nas.cli.completion", "Print the script that completes commands in your shell."),

@@ -26,6 +26,7 @@ class Density:
         if not len(x):
             return
         points = np.column_stack([x, y])
+        points[np.abs(points) < FINEST / 2] = 0.0  # below, a quotient may vanish, and its sign with it
         for axis in (0, 1):
             self._widen(axis, points[:, axis])
         cells = np.floor(points / np.array(self._steps)).astype(np.int64)

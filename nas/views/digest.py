@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections import Counter, OrderedDict, deque
 from pathlib import Path
 
@@ -128,14 +129,14 @@ def _undominated(cost: Floats, score: Floats) -> NDArray[np.intp]:
     return found
 
 
-_KNOWN: OrderedDict[tuple[str, int], Digest] = OrderedDict()
+_KNOWN: OrderedDict[tuple[str, int, int], Digest] = OrderedDict()
 _LOCK = threading.Lock()
 
 
 def digest_of(run: Run) -> Digest:
     """The digest of a run, as of now; one for each run file is kept in memory."""
     path = Path(run.store.path).resolve()
-    key = (str(path), path.stat().st_ino)
+    key = (str(path), path.stat().st_ino, zlib.crc32(repr(run.store.fact("config")).encode()))
     with _LOCK:
         found = _KNOWN.pop(key, None) or Digest(limit_names(run))
         _KNOWN[key] = found

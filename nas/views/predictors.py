@@ -73,6 +73,8 @@ def _accuracy(run: Run) -> dict[str, Any] | None:
 def _left_out(run: Run, events: list[dict[str, Any]]) -> dict[str, Any]:
     """Predictions of networks that the model was not fitted to; kept in memory, as the fits take seconds."""
     key = (str(run.store.path), len(events))
+    if (known := _LEFT_OUT.get(key)) is not None:  # without waiting for another run's fits
+        return known
     with _LOCK:
         if key not in _LEFT_OUT:
             _LEFT_OUT[key] = _fit_left_out(run, events)

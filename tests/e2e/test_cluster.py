@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 
 import pytest
 from clusters import GATES, SCORES, SHAPE, Watched, add, kill_raylet, private_cluster, rows
@@ -134,16 +135,13 @@ def test_a_device_node_that_dies_while_it_measures_is_waited_for(cluster):
     place = DeviceNode(cluster.address, "device:gone")
     model = LayerModel.of(SPACES["zen-tiny"].seed, SHAPE, 10, "one")
     long = MeasureProtocol(min_span_s=8.0, max_s=10.0, sentinels=False)
-    heard, came = Heard(), []
-
-    def die_and_come_back():
-        kill_raylet(node)
-        came.append(add(cluster, num_cpus=0, resources={"device:gone": 1}))
-
-    killer = threading.Timer(4.0, die_and_come_back)
-    killer.start()
-    [found] = place.measure([model], Device(), long, heard)
-    killer.join()
-    assert found.latency_ms > 0
+    heard, found = Heard(), []
+    measuring = threading.Thread(target=lambda: found.extend(place.measure([model], Device(), long, heard)))
+    measuring.start()
+    time.sleep(5.0)  # it measures by now
+    kill_raylet(node)
+    back = add(cluster, num_cpus=0, resources={"device:gone": 1})
+    measuring.join(120)
+    assert found[0].latency_ms > 0
     assert any("left, or its worker died, once more" in line for line in heard.lines)
-    cluster.remove_node(came[0])
+    cluster.remove_node(back)

@@ -151,13 +151,31 @@ def test_a_growing_run_is_followed_and_steered(tab: Browser, tmp_path: Path) -> 
         server.states["live"] = "running"
         tab.open(f"{server.address}#/runs/live")
         tab.wait("document.body.innerText.includes('running')")
+        tab.evaluate(
+            "document.querySelector('details summary').click(), document.querySelector('.actions button').focus()"
+        )
         extend(tmp_path / "runs" / "live", 260)
         tab.wait("[...document.querySelectorAll('.facts dd')].some((d) => d.textContent.startsWith('260'))")
+        assert tab.evaluate("document.querySelector('details').open && document.activeElement.textContent") == "Pause"
         tab.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Pause').click()")
         tab.wait(
             "!!document.querySelector('h1 .state') && document.querySelector('h1 .state').textContent === 'paused'"
         )
         assert ("runs/live/pause", {}) in server.posted
+    assert tab.problems == []
+
+
+def test_a_search_in_the_queue_becomes_a_run(tab: Browser, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with PageServer(tmp_path / "runs") as server:
+        server.states["next"] = "queued"
+        tab.open(f"{server.address}#/runs/next")
+        tab.wait("document.body.innerText.includes('It waits for its turn')")
+        assert "3 searches are before it" in tab.text()
+        config = settings(search={"evaluations": 60}, constraints={"params": "300k"})
+        searched(tmp_path / "hidden", config, None).close()
+        (tmp_path / "hidden").rename(tmp_path / "runs" / "next")
+        tab.wait("!!document.querySelector('.front-link')")
     assert tab.problems == []
 
 

@@ -4,7 +4,7 @@ import { fileOf, frozen, get } from "./data.js";
 import { drawing, facts, h, nothing, replace, section, table } from "./dom.js";
 import { bytes, count, digits, metricName, metricValue, ms, percent, si } from "./format.js";
 import { runLink } from "./runs.js";
-import { candidateLink } from "./scatter.js";
+import { candidateRef } from "./scatter.js";
 
 const METRICS = ["score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "peak_memory_bytes"];
 
@@ -66,7 +66,7 @@ function counterfactuals(c, name) {
     return key === "score" ? `${by >= 0 ? "+" : "−"}${digits(Math.abs(by))}` : `${by >= 0 ? "+" : "−"}${percent(Math.abs(by) / row[key])}`;
   };
   const words = { better: "best score at no higher cost", faster: "cheapest with no lower score", next: "next that scores more" };
-  const inRun = Object.entries(words).filter(([key]) => b[key]).map(([key, text]) => h("li", {}, `${text}: `, h("a", { href: candidateLink(name, b[key].id) }, `candidate ${b[key].id}`),
+  const inRun = Object.entries(words).filter(([key]) => b[key]).map(([key, text]) => h("li", {}, `${text}: `, candidateRef(name, b[key].id, `candidate ${b[key].id}`),
     row.score === null ? `, score ${metricValue("score", b[key].score)}` : `, score ${gap(b[key], "score")}, ${metricName(cost).replace(", ms", "")} ${gap(b[key], cost)}`));
   parts.push(h("h3", {}, "In this run"), inRun.length ? h("ul", {}, inRun) : nothing("Nothing in this run beats it."));
   parts.push(h("h3", {}, "By one change of the design"));
@@ -77,17 +77,17 @@ function counterfactuals(c, name) {
   const rows = Object.entries(kinds).flatMap(([key, text]) => x[key].filter((m) => key !== "faster" || !both.has(m.change))
     .map((m) => ({ ...m, kind: both.has(m.change) ? "higher score and cheaper" : text })));
   const columns = [
-    { title: "change", cell: (m) => m.change }, { title: "what it gives", cell: (m) => m.kind },
+    { title: "change", cell: (m) => h("div", { class: "words" }, m.change) }, { title: "what it gives", cell: (m) => h("div", { class: "words" }, m.kind) },
     { title: "score", num: true, cell: (m) => (row.score === null ? metricValue("score", m.score) : gap(m, "score")) },
     { title: metricName(cost).replace(", ms", ""), num: true, cell: (m) => (m[cost] === undefined ? "–" : gap(m, cost)) },
     { title: "parameters", num: true, cell: (m) => gap(m, "params") },
-    { title: "limits", cell: (m) => (m.over.length ? m.over.map((o) => `${metricName(o.metric).replace(", ms", "")} ${percent(o.by)} over`).join(", ") : "kept") },
+    { title: "limits", cell: (m) => h("div", { class: "choices" }, m.over.length ? m.over.map((o) => `${metricName(o.metric).replace(", ms", "")} ${percent(o.by)} over`).join(", ") : "kept") },
   ];
   return [...parts, rows.length ? table(columns, rows, { caption: `Of ${count(x.tried)} mutations, costs and score in closed form; not trained` }) : nothing(`None of ${count(x.tried)} mutations scores more or costs less.`)];
 }
 
 function lineage(l, name, row) {
-  const item = (r) => h("li", {}, h("a", { href: candidateLink(name, r.id) }, r.id), ` ${r.score === null ? r.outcome : `score ${metricValue("score", r.score)}`}`);
+  const item = (r) => h("li", {}, candidateRef(name, r.id), ` ${r.score === null ? r.outcome : `score ${metricValue("score", r.score)}`}`);
   const chain = [...l.ancestors].reverse();
   return [
     l.ancestors.length ? [h("h3", {}, "Ancestors, oldest first"), l.whole ? null : h("p", { class: "note" }, `the nearest ${l.ancestors.length}`),

@@ -3,7 +3,7 @@
 import { get } from "./data.js";
 import { h, nothing, replace, section, table } from "./dom.js";
 import { count, metricName, metricValue } from "./format.js";
-import { candidateLink } from "./scatter.js";
+import { candidateRef } from "./scatter.js";
 
 const METRICS = ["score", "latency_ms", "latency_upper_ms", "params", "macs", "depth"];
 const PAGE = 50;
@@ -17,10 +17,10 @@ export function allCandidates(name) {
   const more = h("button", { type: "button", onclick: () => load(false) }, "More");
   let rows = [], next = null;
   const columns = [
-    { title: "candidate", cell: (r) => h("a", { href: candidateLink(name, r.id) }, r.id) },
+    { title: "candidate", cell: (r) => candidateRef(name, r.id) },
     { title: "outcome", cell: (r) => h("span", { title: r.reason || null }, r.outcome) },
     ...METRICS.map((m) => ({ title: metricName(m), num: true, cell: (r) => metricValue(m, r[m]) })),
-    { title: "parent", num: true, cell: (r) => (r.parent === null ? "–" : h("a", { href: candidateLink(name, r.parent) }, r.parent)) },
+    { title: "parent", num: true, cell: (r) => (r.parent === null ? "–" : candidateRef(name, r.parent)) },
   ];
   async function load(fresh) {
     const asked = new URLSearchParams({ limit: PAGE, sort: sort.querySelector("select").value });

@@ -5,7 +5,7 @@ import { h, replace, section, table } from "./dom.js";
 import { metricName, metricValue, ms, percent } from "./format.js";
 import { network, waterfall } from "./candidate.js";
 import { runLink } from "./runs.js";
-import { candidateLink } from "./scatter.js";
+import { candidateRef } from "./scatter.js";
 
 const METRICS = ["score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "convs", "peak_memory_bytes"];
 
@@ -30,7 +30,7 @@ export async function compareView(page, name, ids) {
     { title: "parent", of: (c) => (c.row.parent === null ? "–" : c.row.parent) },
   ];
   const columns = [{ title: "figure", head: " ", cell: (r) => r.title },
-    ...found.map((c) => ({ title: c.id, num: true, head: h("a", { href: candidateLink(name, c.id) }, `candidate ${c.id}`), cell: (r) => r.of(c) }))];
+    ...found.map((c) => ({ title: c.id, num: true, head: candidateRef(name, c.id, `candidate ${c.id}`), cell: (r) => r.of(c) }))];
   replace(page,
     h("header", {}, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Runs"), " / ", h("a", { href: runLink(name) }, name), " / compare"), h("h1", {}, `${found.length} candidates`)),
     section("Figures", table(columns, rows, { caption: `Differences are to candidate ${first.id}` })),

@@ -80,7 +80,7 @@ function told(e, asked) {
   return section("Estimate",
     h("p", { class: `verdict ${bad ? "missed" : e.feasible_share > 0 ? "kept" : "unclear"}` }, bad
       ? `No network of ${e.space} keeps ${e.unreachable.map((m) => metricName(m).replace(", ms", "")).join(" or ")}; the tightest found: ${e.unreachable.map((m) => limitText(m, Number(digits(e.tightest[m]).replaceAll(",", "")))).join(", ")}.`
-      : `${e.feasible ? percent(e.feasible_share) : "None"} of ${e.feasible ? "" : `${e.samples} `}random networks of ${e.space} ${e.feasible ? "keep" : "keeps"} the limits; about ${seconds(e.seconds.total)} in all.`),
+      : `${e.feasible ? percent(e.feasible_share) : "None"} of ${e.feasible ? "" : `${e.samples} `}random networks of ${e.space} keep the limits; about ${seconds(e.seconds.total)} in all.`),
     facts([
       ["within the limits", percent(e.feasible_share), `${percent(e.interval[0])} to ${percent(e.interval[1])} at 95 %`],
       ["evaluations", `${digits(e.evaluations_per_second)}/s`, "on one core"],

@@ -38,7 +38,8 @@ function latency(l) {
 function accuracy(a) {
   return [
     a.judged ? h("p", {}, `The predictor ${a.judged.sentence}.`) : null,
-    facts([["labels", count(a.labels.length)], ["failed", count(a.labels.filter((l) => l.failure).length)], a.judged && ["model", a.judged.model]]),
+    facts([["labels", count(a.labels.length)], ["failed", count(a.labels.filter((l) => l.failure).length)]]),
+    a.judged && a.judged.model ? h("p", { class: "note" }, `Model: ${a.judged.model}.`) : null,
     a.note ? nothing(a.note) : h("div", { class: "columns" },
       h("figure", {}, parity(a.parity.map((x) => ({ ...x, kind: "label" })), { title: "Predicted against actual accuracy", unit: "top-1", show: (v) => percent(v, 0) }), h("figcaption", {}, "Each network was left out of the fit that predicts it.")),
       h("figure", {}, calibration(a.calibration), h("figcaption", {}, "Above the diagonal: intervals wider than they need be; below: too sure."))),

@@ -6,24 +6,26 @@ import { follow, frozen, get, post } from "./data.js";
 import { facts, h, nothing, replace, section, table } from "./dom.js";
 import { count, digits, limitText, metricName, metricValue, ms, percent, seconds, si, when } from "./format.js";
 import { runLink, stateMark } from "./runs.js";
-import { candidateLink, scatterPlot } from "./scatter.js";
+import { candidateRef, scatterPlot } from "./scatter.js";
 
-const PLOT_EVERY_MS = 4000;
+const PLOT_EVERY_MS = 4000, WAIT_MS = 1500;
 const LIVE = ["queued", "running", "pausing", "stopping"];
 const STAGES = { labels: "labels", supernet: "supernet", search: "search", finalists: "finalists", training: "training", verification: "verification", guard: "baseline guard", done: "report" };
 
 export async function runView(page, name) {
   const path = `runs/${encodeURIComponent(name)}`;
   const parts = Object.fromEntries(["head", "progress", "plot", "result", "front", "training", "more"].map((key) => [key, h("div", {})]));
-  const [first, points] = await Promise.all([get(path), get(`${path}/scatter`)]);
+  const first = await get(path);
+  if (!first.stages) return waiting(page, name, first);
+  const points = await get(`${path}/scatter`);
   let now = first;
   let plotted = { at: Date.now(), candidates: points.candidates };
   replace(page, parts.head, parts.progress, section("Score against cost", parts.plot), parts.result, parts.front, parts.training, parts.more);
   const draw = () => {
-    replace(parts.head, head(now, name, act));
-    replace(parts.progress, progress(now));
-    replace(parts.result, result(now, name));
-    replace(parts.training, training(now));
+    redraw(parts.head, head(now, name, act));
+    redraw(parts.progress, progress(now));
+    redraw(parts.result, result(now, name));
+    redraw(parts.training, training(now));
   };
   const plot = (data) => {
     replace(parts.plot, data.candidates ? scatterPlot(name, data) : nothing("No candidate yet."));
@@ -48,6 +50,37 @@ export async function runView(page, name) {
     state: (data) => { now = { ...now, state: data.state || data, job: data.job || now.job }; draw(); },
     event: () => { again().catch(() => {}); },
   });
+}
+
+// A search that has no run file yet: it waits for its turn, measures its device, or could not begin.
+function waiting(page, name, first) {
+  let timer = null, ended = null, left = false;
+  const path = `runs/${encodeURIComponent(name)}`, box = h("div", {});
+  const show = (o) => replace(box, h("header", {},
+    h("p", { class: "crumb" }, h("a", { href: "#/" }, "Runs"), " / ", name), h("h1", {}, name, " ", stateMark(o.state)),
+    h("p", { class: "note" }, o.state === "queued" ? "It waits for its turn." : LIVE.includes(o.state) ? "It gets ready: the device is measured before the first candidate." : "It has no candidates."),
+    o.job && o.job.message ? h("p", { class: "problem" }, o.job.message) : null,
+    h("p", { class: "actions" }, controls({ ...o, finished: false }, async (verb) => show({ ...o, ...(await post(`${path}/${verb}`)) })))));
+  const again = async () => {
+    const now = await get(path).catch(() => null);
+    if (left) return;
+    if (now && now.stages) { ended = await runView(page, name); if (left && ended) ended(); return; }
+    if (now) show(now);
+    timer = setTimeout(again, WAIT_MS);
+  };
+  show(first);
+  replace(page, box);
+  timer = setTimeout(again, WAIT_MS);
+  return () => { left = true; clearTimeout(timer); if (ended) ended(); };
+}
+
+// Anew, without taking from the reader what has the focus or is unfolded.
+function redraw(box, content) {
+  const active = box.contains(document.activeElement) ? document.activeElement.textContent : null;
+  const open = [...box.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+  replace(box, content);
+  for (const summary of box.querySelectorAll("summary")) if (open.includes(summary.textContent)) summary.parentElement.open = true;
+  if (active !== null) [...box.querySelectorAll("button, a, summary")].find((one) => one.textContent === active)?.focus({ preventScroll: true });
 }
 
 function head(o, name, act) {
@@ -106,7 +139,7 @@ function result(o, name) {
       facts([
         ["measured", ms(m.latency_ms), m.low_ms ? `${digits(m.low_ms)} to ${digits(m.high_ms)} ms` : null],
         o.test && ["test top-1", percent(o.test.top1), `± ${percent(o.test.standard_error)}`],
-        o.winner && ["winner", h("a", { href: candidateLink(name, o.winner.id) }, `candidate ${o.winner.id}`)],
+        o.winner && ["winner", candidateRef(name, o.winner.id, `candidate ${o.winner.id}`)],
         o.winner && ["parameters", si(o.winner.params)], o.winner && ["MACs", si(o.winner.macs)],
       ]));
   }
@@ -117,7 +150,7 @@ function result(o, name) {
 
 function finalistTable(rows, name) {
   const columns = [
-    { title: "finalist", cell: (r) => h("a", { href: candidateLink(name, r.id) }, r.id) },
+    { title: "finalist", cell: (r) => candidateRef(name, r.id) },
     { title: "score", num: true, cell: (r) => metricValue("score", r.score) },
     { title: "predicted", num: true, cell: (r) => ms(r.latency_ms) },
     { title: "measured", num: true, cell: (r) => (r.measured ? ms(r.measured.latency_ms) : "–") },
@@ -142,7 +175,7 @@ function frontTable(name, data) {
     onchange: (event) => { if (event.target.checked) chosen.add(r.id); else chosen.delete(r.id); if (chosen.size > 8) { chosen.delete(r.id); event.target.checked = false; } update(); },
   });
   const metrics = ["score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "peak_memory_bytes"].filter((m) => data.pareto.some((r) => r[m] !== null));
-  const columns = [{ title: "candidate", cell: (r) => [box(r), " ", h("a", { href: candidateLink(name, r.id) }, r.id)] },
+  const columns = [{ title: "candidate", cell: (r) => [box(r), " ", candidateRef(name, r.id)] },
     ...metrics.map((m) => ({ title: metricName(m), num: true, cell: (r) => metricValue(m, r[m]) }))];
   return section("Pareto set", h("p", { class: "actions" }, link, h("span", { class: "note" }, "mark two to eight")),
     table(columns, data.pareto, { caption: "No other beats these in both score and cost; cheapest first", mark: (r) => r.id === data.winner }));

@@ -1,12 +1,17 @@
 // Score against cost: the front, points near it, and a heat map of all the others.
 
 import { fit, frame, responsive } from "./axes.js";
+import { has } from "./data.js";
 import { h, s } from "./dom.js";
 import { limitText, metricName, metricValue, si } from "./format.js";
 
 const LEVELS = 5, HIT = 22; // steps of the heat map; pixels within which the pointer finds a point
 
 export const candidateLink = (run, id) => `#/runs/${encodeURIComponent(run)}/candidates/${id}`;
+
+// A link, or the bare number where an exported file has no page of that candidate.
+export const candidateRef = (run, id, text = String(id)) =>
+  (has(`runs/${encodeURIComponent(run)}/candidates/${id}`) ? h("a", { href: candidateLink(run, id) }, text) : text);
 
 export function scatterPlot(run, data) {
   const box = h("div", { class: "plot" });
@@ -127,7 +132,7 @@ function hover(picture, run, data, x, y, width, tip) {
   };
   picture.addEventListener("pointermove", (event) => { const row = nearest(event); if (row) show(tip, row, data, x, y, width); else tip.hidden = true; });
   picture.addEventListener("pointerleave", () => { tip.hidden = true; });
-  picture.addEventListener("click", (event) => { const row = event.target.closest("a") ? null : nearest(event); if (row) location.hash = candidateLink(run, row.id); });
+  picture.addEventListener("click", (event) => { const row = event.target.closest("a") ? null : nearest(event); if (row && has(`runs/${encodeURIComponent(run)}/candidates/${row.id}`)) location.hash = candidateLink(run, row.id); });
 }
 
 const legend = (data, measured) => h("p", { class: "legend" },

@@ -1,0 +1,126 @@
+"""The application: routes, the page, and every error as one JSON line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from nas.run import NothingFeasible
+from nas.service import other_routes, run_routes
+from nas.service.gatekeeper import Gatekeeper
+from nas.service.house import House
+from nas.service.refusal import Refusal, shown
+from nas.service.settings import ServiceSettings
+from nas.service.supervisor import Supervisor
+from nas.store import RunFileError
+from nas.views import UnknownCandidate
+
+API = "/api/v1"
+STATIC = Path(__file__).parent / "static"
+_OURS = ("nas", "search_spaces", "predictors", "hardware")
+_LOG = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """What was wrong."""
+
+    field: str | None
+    value: Any
+    rule: str
+
+
+class ProblemAnswer(BaseModel):
+    """The body of every answer of 4xx."""
+
+    error: Problem
+
+
+class Streams:
+    """Counts those who follow a run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def counted(self, lines: AsyncIterator[str]) -> AsyncIterator[str]:
+        """The same lines."""
+        self.count += 1
+        try:
+            async for line in lines:
+                yield line
+        finally:
+            self.count -= 1
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """The service over the runs of a folder; its jobs are looked after while it is served."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    supervisor = Supervisor(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        supervisor.start()
+        yield
+        supervisor.close()
+
+    app = FastAPI(
+        title="netwright",
+        description="Searches for neural networks under latency budgets: launch, watch, ask, download.",
+        version="1",
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses={status: {"model": ProblemAnswer} for status in (401, 403, 404, 409, 413, 422, 429)},
+    )
+    app.state.house = House(settings, supervisor)
+    app.state.streams = Streams()
+    app.include_router(run_routes.routes, prefix=API)
+    app.include_router(other_routes.routes, prefix=API)
+    _answer_errors(app)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/", include_in_schema=False)
+    def index() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    app.add_middleware(Gatekeeper, settings=settings)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    @app.exception_handler(Refusal)
+    def refused(_: Request, error: Refusal) -> JSONResponse:
+        return JSONResponse(error.body(), error.status)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return _answer(422, str(first["msg"]), field, first.get("input"))
+
+    @app.exception_handler(HTTPException)
+    def missed(request: Request, error: HTTPException) -> JSONResponse:
+        return _answer(error.status_code, f"{error.detail}; see /api/openapi.json", "path", request.url.path)
+
+    @app.exception_handler(ValueError)
+    @app.exception_handler(RuntimeError)
+    def foreseen(_: Request, error: Exception) -> JSONResponse:
+        if type(error).__module__.split(".")[0] not in _OURS:
+            raise error
+        statuses = ((NothingFeasible, 404), (UnknownCandidate, 404), (RunFileError, 409))
+        status = next((status for kind, status in statuses if isinstance(error, kind)), 422)
+        return _answer(status, str(error))
+
+
+def _answer(status: int, rule: str, field: str | None = None, value: Any = None) -> JSONResponse:
+    return JSONResponse({"error": {"field": field, "value": shown(value), "rule": rule}}, status)

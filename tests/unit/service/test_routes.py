@@ -1,0 +1,168 @@
+"""The routes over a folder with a finished run: what is answered, and what is refused with field, value and rule."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from report_runs import finished_run
+
+from nas.service.app import create_app
+from nas.service.settings import ServiceSettings
+from search_spaces import SPACES
+
+RUN = "/api/v1/runs/digits"
+TINY = {"data": "digits", "space": "zen-tiny", "search": {"evaluations": 50}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    found = tmp_path_factory.mktemp("root")
+    finished_run(found / "digits")
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(root):
+    settings = ServiceSettings(root=root, requests_per_second=0)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+def refused(answer, status, field=None, words=""):
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert set(error) == {"field", "value", "rule"}
+    assert field is None or error["field"] == field
+    assert words in error["rule"]
+    return True
+
+
+def test_runs_are_listed_and_shown(server):
+    [row] = server.get("/api/v1/runs").json()["runs"]
+    assert (row["name"], row["state"], row["job"]) == ("digits", "finished", None)
+    whole = server.get(RUN).json()
+    assert whole["state"] == "finished"
+    assert whole["verification"]["verdict"] == row["verdict"] == "kept"
+
+
+@pytest.mark.parametrize("view", ["scatter", "pareto", "predictors", "candidates", "compare?ids=0,1", "candidates/0"])
+def test_every_view_answers(server, view):
+    assert server.get(f"{RUN}/{view}").status_code == 200
+
+
+def test_candidates_come_in_pages_that_join_without_gap(server):
+    first = server.get(f"{RUN}/candidates?limit=10&sort=score").json()
+    second = server.get(f"{RUN}/candidates?limit=10&sort=score&after={first['next']}").json()
+    both = server.get(f"{RUN}/candidates?limit=20&sort=score").json()
+    assert first["rows"] + second["rows"] == both["rows"]
+
+
+def test_best_keeps_the_limit_that_it_is_given(server):
+    free = server.get(f"{RUN}/best").json()
+    tight = server.get(f"{RUN}/best?params={free['params'] - 1}").json()
+    assert tight["params"] < free["params"]
+    assert tight["score"] <= free["score"]
+    assert tight["arch"]["blocks"]
+    assert refused(server.get(f"{RUN}/best?params=1"), 404, words="the smallest has")
+
+
+def test_wrong_requests_name_field_and_rule(server):
+    assert refused(server.get(f"{RUN}/best?param=1"), 422, "param", "did you mean 'params'?")
+    assert refused(server.get(f"{RUN}/best?params=nan"), 422, "params")
+    assert refused(server.get(f"{RUN}/best?params=1&params=2"), 422, "params", "twice")
+    assert refused(server.get(f"{RUN}/best?device=onnxruntime"), 422, "latency_ms")
+    assert refused(server.get(f"{RUN}/candidates?sort=scor"), 422, words="did you mean 'score'?")
+    assert refused(server.get(f"{RUN}/candidates?limit=0"), 422, "limit")
+    assert refused(server.get(f"{RUN}/candidates/{2**70}"), 422, "candidate")
+    assert refused(server.get(f"{RUN}/candidates/99999"), 404)
+    assert refused(server.get("/api/v1/runs/none"), 404, "run")
+    assert refused(server.get("/api/v1/none"), 404, "path")
+    assert refused(server.post("/api/v1/runs", content=b"{"), 422)
+    assert refused(server.post("/api/v1/runs", json={"config": TINY, "nam": "x"}), 422, "nam")
+    assert refused(server.post("/api/v1/runs", json={"config": {"dat": "digits"}}), 422, words="did you mean 'data'?")
+    assert refused(server.post("/api/v1/runs", json={"config": TINY, "name": "../x"}), 422, "name")
+    assert refused(server.post("/api/v1/runs", json={"config": TINY, "name": "digits"}), 409, "name")
+    assert refused(server.post(f"{RUN}/pause"), 409, "run", "is finished")
+    assert refused(server.post(f"{RUN}/resume"), 409, "run", "is finished")
+    assert refused(server.delete(RUN), 405)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"data": "mine:load"}, "data"),
+        ({"data": "/etc"}, "data"),
+        ({"space": "mine:Space"}, "space"),
+        ({"search": {"score": "mine:score"}}, "search.score"),
+        ({"device": "command:run=reboot"}, "device"),
+        ({"engine": {"address": "10.0.0.1:6379"}}, "engine.address"),
+        ({"store": "postgresql://somewhere/db"}, "store"),
+        ({"callbacks": ["mine:Callback"]}, "callbacks.0"),
+    ],
+)
+def test_code_files_and_servers_need_permission(server, settings, field):
+    for route in ("runs", "estimate"):
+        answer = server.post(f"/api/v1/{route}", json={"config": {**TINY, **settings}})
+        assert refused(answer, 403, f"config.{field}", "--allow-custom-code")
+
+
+def test_files_of_a_run_and_nothing_else(server, root, tmp_path):
+    listed = {each["path"]: each for each in server.get(f"{RUN}/artifacts").json()["artifacts"]}
+    assert {"run.sqlite"} <= set(listed)
+    (root / "digits" / "out.json").symlink_to(Path("/etc/passwd"))
+    (tmp_path / "secret.json").write_text("{}")
+    (root / "digits" / "away").symlink_to(tmp_path)
+    again = {each["path"] for each in server.get(f"{RUN}/artifacts").json()["artifacts"]}
+    assert again == set(listed)
+    for path in ("out.json", "away/secret.json", "..%2F.service%2Fjobs.sqlite", "%2Fetc%2Fpasswd", "run.sqlite.lock"):
+        assert refused(server.get(f"{RUN}/artifacts/{path}"), 404, "path")
+    for name in (".service", "..", "%2e%2e", "digits%2F..%2Fdigits"):
+        assert server.get(f"/api/v1/runs/{name}/artifacts").status_code == 404
+    assert server.get(f"{RUN}/artifacts/run.sqlite").content == (root / "digits" / "run.sqlite").read_bytes()
+
+
+def test_costs_of_posted_networks(server):
+    arch = SPACES["zen-tiny"].seed
+    text = "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,1,8,1)"
+    body = {"archs": [arch.to_dict(), text], "input_shape": [3, 32, 32], "num_classes": 10}
+    first, second = server.post("/api/v1/predict", json=body).json()["rows"]
+    assert first["digest"] == arch.digest
+    assert second["params"] == 2354
+    assert refused(server.post("/api/v1/predict", json={"archs": [{"blocks": []}]}), 422, "archs.0")
+    assert refused(server.post("/api/v1/predict", json={"archs": []}), 422, "archs")
+    assert refused(server.post("/api/v1/predict", json={**body, "device": "onnxruntime"}), 422, "space")
+    assert refused(server.post("/api/v1/predict", json={**body, "predictor": "none"}), 404, "predictor")
+    assert refused(server.post("/api/v1/predict", json={**body, "predictor": "../x"}), 422, "predictor")
+    wrong = {**body, "device": "command:run=reboot", "space": "zen-tiny"}
+    assert refused(server.post("/api/v1/predict", json=wrong), 403, "device")
+
+
+def test_an_estimate_says_what_a_search_would_meet(server):
+    found = server.post("/api/v1/estimate", json={"config": {**TINY, "constraints": {"params": "400k"}}}).json()
+    assert 0 < found["feasible_share"] < 1
+    assert found["seconds"]["total"] > 0
+
+
+def test_a_table_is_uploaded_once_it_is_one(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    assert refused(server.post("/api/v1/devices", content=b"[1, 2"), 422, "body")
+    assert refused(server.post("/api/v1/devices", json={"rows": []}), 422, "body")
+    assert server.get("/api/v1/devices").json() == {"devices": []}
+    assert server.get("/api/v1/devices/none").status_code in (404, 422)
+
+
+def test_the_schema_describes_every_route_with_a_summary(server):
+    schema = server.get("/api/openapi.json").json()
+    routes = [route for verbs in schema["paths"].values() for route in verbs.values()]
+    assert len(routes) >= 20
+    assert all(route["summary"] for route in routes)
+    assert json.dumps(schema)
+
+
+def test_the_page_is_served_and_asks_nobody_else(server):
+    page = server.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert server.get("/static/app.js").status_code == 200
+    assert server.get("/static/../app.py").status_code == 404

@@ -1,0 +1,79 @@
+"""Jobs: queued in order, paused, found again after the server, given up when they say why."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from nas.service.job_table import Job, now
+from nas.service.refusal import Refusal
+from nas.service.settings import ServiceSettings
+from nas.service.supervisor import Supervisor
+
+SLOW = {"data": "digits", "space": "zen-tiny", "search": {"evaluations": 10_000_000}, "train": False}
+
+
+@pytest.fixture
+def watcher(tmp_path):
+    made = Supervisor(ServiceSettings(root=tmp_path, jobs=1))
+    made.start()
+    yield made
+    for job in made.table.all().values():
+        if job.pid:
+            os.killpg(job.pid, signal.SIGKILL)
+    made.close()
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def state(watcher, name):
+    return watcher.table.get(name).state
+
+
+def test_jobs_run_in_order_pause_resume_and_stop(watcher):
+    watcher.launch("first", SLOW)
+    watcher.launch("second", SLOW)
+    with pytest.raises(Refusal, match="a run of that name is there"):
+        watcher.launch("first", SLOW)
+    until((watcher.root / "first" / "run.sqlite").exists)
+    assert (state(watcher, "first"), state(watcher, "second")) == ("running", "queued")
+    assert watcher.stop("second").state == "stopped"
+    assert watcher.pause("first").state == "pausing"
+    until(lambda: state(watcher, "first") == "paused")
+    with pytest.raises(Refusal, match="is paused, expected queued or running"):
+        watcher.pause("first")
+    assert watcher.resume("first").state == "queued"
+    pid = until(lambda: watcher.table.get("first").pid)
+    os.killpg(pid, signal.SIGKILL)  # a job that is killed goes on by itself
+    again = until(lambda: (job := watcher.table.get("first")).pid not in (None, pid) and job)
+    assert (again.state, again.attempts) == ("running", 1)
+    assert "killed" in again.message
+
+
+def test_a_job_that_fails_says_why(watcher):
+    watcher.launch("wrong", {**SLOW, "constraints": {"params": "1"}})
+    until(lambda: state(watcher, "wrong") == "failed")
+    assert "params" in watcher.table.get("wrong").message
+    with pytest.raises(Refusal, match="is failed, expected queued"):
+        watcher.stop("wrong")
+
+
+def test_a_new_server_finds_living_jobs_and_not_strangers(tmp_path):
+    first = Supervisor(ServiceSettings(root=tmp_path))
+    job = Job("gone", "running", 1, None, now(), pid=os.getpid(), born=1.0)  # that number is another's now
+    first.table.put(job)
+    first.table.put(replace(job, name="alive", born=None, pid=None, state="paused", place=2))
+    second = Supervisor(ServiceSettings(root=tmp_path))
+    second._notice_ends()
+    assert state(second, "gone") == "queued"
+    assert state(second, "alive") == "paused"
+    second._start_next()
+    assert second.table.get("gone").message == "its run file is gone"
