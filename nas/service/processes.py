@@ -108,8 +108,15 @@ class Processes:
         """As Ctrl-C: what is under way is finished and kept."""
         _signal(pid, signal.SIGINT)
 
-    def kill_session(self, pid: int) -> None:
-        """End what is left of its session, workers of Ray for example."""
+    def kill_session(self, pid: int, born: float | None) -> None:
+        """End what is left of its session, workers of Ray for example; not a stranger who has that number now."""
+        try:
+            if born is None or (
+                psutil.pid_exists(pid) and abs(psutil.Process(pid).create_time() - born) >= SAME_BIRTH_S
+            ):
+                return
+        except psutil.NoSuchProcess:
+            pass  # it ended just now
         try:
             os.killpg(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

@@ -118,12 +118,12 @@ class Supervisor:
     def _lose_patience(self, name: str, job: Job) -> None:
         asked = self._asked_to_end.get(name)
         if asked is not None and time.monotonic() - asked > PATIENCE_S and job.pid is not None:
-            self._processes.kill_session(job.pid)
+            self._processes.kill_session(job.pid, job.born)
 
     def _has_ended(self, job: Job) -> None:
         code = self._processes.exit_code(job.pid) if job.pid is not None else None
         if job.pid is not None:
-            self._processes.kill_session(job.pid)
+            self._processes.kill_session(job.pid, job.born)
         self._asked_to_end.pop(job.name, None)
         ended = replace(job, pid=None, born=None, ended=now())
         if _finished(self.root / job.name):

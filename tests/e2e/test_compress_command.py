@@ -4,6 +4,7 @@ import json
 import signal
 
 import numpy as np
+import pytest
 from command_place import ONE, refused
 from commands import until
 
@@ -75,6 +76,12 @@ def test_wrong_input_is_one_line(server, place):
     ):
         ended = server.run("compress", *arguments, "--out", "refused", "-q", cwd=place)
         assert refused(ended, 2, *words), ended
+    assert not (place / "refused").exists()
+
+
+@pytest.mark.slow
+def test_a_budget_that_nothing_keeps_has_its_exit_code(server, place):
+    prepare(server, place)
     command = ("compress", "compressible", "--recipe", "quick.yaml", "--quick", "--latency", "1e-6ms")
     tight = server.run(*command, "--out", "refused", "-q", cwd=place)
     assert refused(tight, 3, "1e-06 ms cannot be kept", "give more")

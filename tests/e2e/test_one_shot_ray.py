@@ -65,6 +65,7 @@ def serial(folder: Path, archs: list[Architecture]) -> list[SubnetScore]:
 
 
 @pytest.mark.usefixtures("ray")
+@pytest.mark.slow
 def test_workers_killed_while_they_compute_change_no_bit(
     folder: Path, archs: list[Architecture], serial: list[SubnetScore], tmp_path: Path
 ) -> None:

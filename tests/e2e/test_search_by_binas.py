@@ -100,6 +100,7 @@ def test_another_budget_is_answered_from_the_same_supernet(server, place, whole)
     assert "Traceback" not in refused.err
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_alike(server, place, whole):
     rng, args, kills = random.Random(3), ("search", *SETTINGS, "--out", "killed"), 0
     for seconds in (2.0, 3.0):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -68,12 +70,16 @@ def test_a_job_that_fails_says_why(watcher):
 
 def test_a_new_server_finds_living_jobs_and_not_strangers(tmp_path):
     first = Supervisor(ServiceSettings(root=tmp_path))
-    job = Job("gone", "running", 1, None, now(), pid=os.getpid(), born=1.0)  # that number is another's now
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    job = Job("gone", "running", 1, None, now(), pid=stranger.pid, born=1.0)  # that number is another's now
     first.table.put(job)
     first.table.put(replace(job, name="alive", born=None, pid=None, state="paused", place=2))
     second = Supervisor(ServiceSettings(root=tmp_path))
     second._notice_ends()
     assert state(second, "gone") == "queued"
     assert state(second, "alive") == "paused"
+    assert stranger.poll() is None
+    stranger.communicate(b"\n")
+    assert stranger.returncode == 0
     second._start_next()
     assert second.table.get("gone").message == "its run file is gone"
