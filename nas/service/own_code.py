@@ -36,6 +36,8 @@ def _named(config: Config) -> Iterator[tuple[str, object, str]]:
 
 
 def _elsewhere(config: Config) -> Iterator[tuple[str, object, str]]:
+    if config.search.ensemble is not None:
+        yield "search.ensemble", config.search.ensemble, "a file"
     if config.supernet.path is not None:
         yield "supernet.path", config.supernet.path, "a folder"
     for field in ("address", "device_node"):

@@ -189,7 +189,8 @@ def get_artifact(house: TheHouse, run: str, path: str) -> FileResponse:
 def _best(house: House, run: Run, at_most: dict[str, float], device: str | None) -> dict[str, Any]:
     try:
         if device is None:
-            found = run.best(**at_most)
+            [first] = views.page(run, "scored", "score", 1, None, at_most)["rows"] or [run.best(**at_most)]
+            found = {**first, "arch": run.architecture(first["id"])}
         else:
             if not house.settings.allow_custom_code and (device.startswith("command") or "/" in device):
                 raise Refusal(403, "is a command or a file; the server does not accept it", "device", device)

@@ -95,6 +95,7 @@ def test_wrong_requests_name_field_and_rule(server):
         ({"data": "/etc"}, "data"),
         ({"space": "mine:Space"}, "space"),
         ({"search": {"score": "mine:score"}}, "search.score"),
+        ({"search": {"score": "ensemble", "ensemble": "trust.json"}}, "search.ensemble"),
         ({"device": "command:run=reboot"}, "device"),
         ({"engine": {"address": "10.0.0.1:6379"}}, "engine.address"),
         ({"store": "postgresql://somewhere/db"}, "store"),
