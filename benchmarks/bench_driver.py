@@ -22,7 +22,7 @@ from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.protocols import Runner
 from nas.records import Budget, Candidate, Constraint, Failure, Result, Success
-from nas.runners.scoring_worker import outcome_of, result_of
+from nas.runners.scoring_worker import packed_batch
 from nas.runners.simulated import Overheads, SimulatedRunner
 from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
@@ -31,16 +31,16 @@ SHAPE, CLASSES = (3, 32, 32), 10
 GATES = Gates(SHAPE, CLASSES, (Constraint("params", 1e6), Constraint("macs", 60e6), Constraint("depth", 18)))
 WORK_SECONDS = 0.05
 BATCH = 40
+AT_A_TIME, UNDER_WAY = 50, 1000  # batches
 
 
 def evaluated(candidate: Candidate) -> Result:
     """Gates and a score that costs nothing, as a worker sends them back."""
     checked = GATES.check(Candidate(candidate.id, candidate.arch))
     if isinstance(checked, Failure):
-        return result_of(candidate, outcome_of(checked))
+        return checked
     noise = candidate.id * 2654435761 % 1000 / 1000
-    score = checked.metrics["macs"] ** 0.5 * noise
-    return result_of(candidate, outcome_of(Success(checked, {**checked.metrics, "score": score})))
+    return Success(checked, {**checked.metrics, "score": checked.metrics["macs"] ** 0.5 * noise})
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def search(runner: Runner, evaluations: int, lookahead: int, seed: int) -> dict[
 
 
 def ray_overheads() -> Overheads:
-    """CPU seconds of this thread for a batch: sent, and received; half of each candidate's share both ways."""
+    """CPU seconds of this thread that Ray takes: for a batch, a candidate in it, and to look for answers."""
     from nas.objective import Objective
     from nas.runners.crew import Terms
     from nas.runners.ray import RayRunner
@@ -82,26 +82,48 @@ def ray_overheads() -> Overheads:
     archs = [SPACES["zen"].sample(np.random.default_rng(i)) for i in range(BATCH)]
     runner = RayRunner(Objective("zen", SHAPE), Terms(workers=2))
     try:
-        actor = runner._crew.workers[0].actor
-        ray: Any = runner._ray
-        seconds: dict[int, tuple[float, float]] = {}
-        for size in (1, BATCH):
-            batch = [(i, arch.to_json()) for i, arch in enumerate(archs[:size])]
-            sent, received = [], []
-            for _ in range(200):
-                began = time.thread_time()
-                ref = actor.score.remote(batch)
-                middle = time.thread_time()
-                ray.wait([ref])
-                waited = time.thread_time()
-                ray.get(ref)
-                sent.append(middle - began)
-                received.append(time.thread_time() - waited + (waited - middle) / 2)
-            seconds[size] = float(np.median(sent)), float(np.median(received))
+        worker, ray = runner._crew.workers[0], runner._ray
+        one, many = (packed_batch(Candidate(i, arch) for i, arch in enumerate(archs[:size])) for size in (1, BATCH))
+        few, all_of_it = (round_trip(ray, worker.actor, batch) for batch in (one, many))
+        watch = watching(runner, [worker.actor.score.remote(many) for _ in range(UNDER_WAY)])
     finally:
         runner.close()
-    each = (sum(seconds[BATCH]) - sum(seconds[1])) / (BATCH - 1)
-    return Overheads(seconds[1][0], seconds[1][1], max(0.0, each))
+    each = (sum(all_of_it) - sum(few)) / (BATCH - 1)
+    return Overheads(few[0], few[1], max(0.0, each), watch)
+
+
+def round_trip(ray: Any, actor: Any, batch: bytes) -> tuple[float, float]:
+    """CPU seconds to send a batch, and to receive its answer, many at a time: as a driver does that is busy."""
+    sent, received = [], []
+    for _ in range(20):
+        began = time.thread_time()
+        refs = [actor.score.remote(batch) for _ in range(AT_A_TIME)]
+        sent.append((time.thread_time() - began) / AT_A_TIME)
+        ray.wait(refs, num_returns=AT_A_TIME)
+        began = time.thread_time()
+        for ref in refs:
+            ray.get(ref)
+        received.append((time.thread_time() - began) / AT_A_TIME)
+    return float(np.median(sent)), float(np.median(received))
+
+
+def watching(runner: Any, refs: list[Any]) -> float:
+    """CPU seconds to look for answers, for each batch under way; the runner believes that workers have two each."""
+    from nas.runners.crew import Worker
+
+    crew = [Worker(None, None, time.monotonic(), {a: [], b: []}) for a, b in zip(refs[::2], refs[1::2], strict=True)]
+    real, runner._crew.workers = runner._crew.workers, crew
+    seconds = []
+    try:
+        for _ in range(20):
+            began = time.thread_time()
+            runner._dispatch(at_least=1)
+            runner._answered()
+            assert runner.free_slots >= 0
+            seconds.append(time.thread_time() - began)
+    finally:
+        runner._crew.workers = real
+    return float(np.median(seconds)) / len(refs)
 
 
 def saturation(overheads: Overheads, workers: int, evaluations: int) -> None:
@@ -137,7 +159,7 @@ def main() -> None:
                 evaluated if gating else lambda candidate: Success(candidate, {**candidate.metrics, "score": 1.0})
             )
             runner = SimulatedRunner(
-                evaluate, workers=64, work_seconds=1e-3, overheads=Overheads(0, 0, 0, 0), gating=gating
+                evaluate, workers=64, work_seconds=1e-3, overheads=Overheads(0, 0, 0, 0, 0), gating=gating
             )
             spent = search(runner, args.evaluations, 65_536, seed)
             where = "gates on workers" if gating else "gates in the driver"
@@ -155,6 +177,7 @@ def main() -> None:
         emit("CPU to send a batch with Ray", [1e6 * overheads.submit], "us")
         emit("CPU to receive a batch with Ray", [1e6 * overheads.collect], "us")
         emit("CPU per candidate of a batch with Ray", [1e6 * overheads.candidate], "us")
+        emit("CPU to look for answers, per batch under way", [1e6 * overheads.watch], "us")
     for workers in args.workers:
         saturation(overheads, workers, args.evaluations)
 

@@ -6,8 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 SCHEMA_VERSION = 1
 
@@ -16,8 +15,27 @@ class InvalidArchitecture(ValueError):
     """The text, JSON or data does not describe a network; the message says where and what was expected."""
 
 
+_Kept = TypeVar("_Kept")
+
+
+class _Keeps:
+    """Room for what is found once and kept; outside the fields, so that it is neither compared nor pickled.
+
+    ``functools.cached_property`` needs a dictionary for every object, and a lock.
+    """
+
+    __slots__ = ("_digest", "_hash", "_text")
+    _digest: str
+    _hash: int
+    _text: str
+
+    def _keep(self, name: str, value: _Kept) -> _Kept:
+        object.__setattr__(self, name, value)
+        return value
+
+
 @dataclass(frozen=True, slots=True)
-class Block:
+class Block(_Keeps):
     """One row of an architecture: a block kind and its choices. Input channels are the previous block's.
 
     Attributes:
@@ -57,9 +75,18 @@ class Block:
 
     def __hash__(self) -> int:
         """Of the fields that differ most between blocks: a hash is needed at every look-up."""
-        return hash(
-            (self.kind, self.channels, self.kernel, self.stride, self.depth, self.inner, self.expansion, self.ops)
-        )
+        try:
+            return self._hash
+        except AttributeError:
+            key = (self.kind, self.channels, self.kernel, self.stride, self.depth, self.inner, self.expansion, self.ops)
+            return self._keep("_hash", hash(key))
+
+    def to_json(self) -> str:
+        """Canonical text: mutants share their blocks with their parents, and so the texts of these."""
+        try:
+            return self._text
+        except AttributeError:
+            return self._keep("_text", _CANONICAL.encode(self.to_dict()))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that differ from their default: a field added later changes no digest."""
@@ -92,17 +119,10 @@ _DEFAULTS = tuple((f.name, f.default) for f in fields(Block))
 _JSON_TYPES = {"str": str, "int": int, "bool": bool, "tuple[int, ...]": list}
 _BLOCK_TYPES: dict[str, type] = {f.name: _JSON_TYPES[str(f.type)] for f in fields(Block)}
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
-_BLOCK_TEXTS = 1 << 16
 
 
-@lru_cache(_BLOCK_TEXTS)
-def _block_text(block: Block) -> str:
-    """Canonical text of a block, which mutants share with their parents."""
-    return _CANONICAL.encode(block.to_dict())
-
-
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, slots=True)
+class Architecture(_Keeps):
     """A network as a sequence of blocks; equality is identity of design.
 
     Input size, input channels and the number of classes belong to the task, not to the design.
@@ -116,16 +136,19 @@ class Architecture:
 
     def to_json(self) -> str:
         """Canonical text: the same design always gives the same text."""
-        return self._json
+        try:
+            return self._text
+        except AttributeError:
+            blocks = ",".join([block.to_json() for block in self.blocks])
+            return self._keep("_text", f'{{"blocks":[{blocks}],"version":{SCHEMA_VERSION}}}')
 
-    @cached_property
-    def _json(self) -> str:
-        return f'{{"blocks":[{",".join(map(_block_text, self.blocks))}],"version":{SCHEMA_VERSION}}}'
-
-    @cached_property
+    @property
     def digest(self) -> str:
         """Content address: 20 hexadecimal digits of the SHA-256 of the canonical text."""
-        return hashlib.sha256(self._json.encode()).hexdigest()[:20]
+        try:
+            return self._digest
+        except AttributeError:
+            return self._keep("_digest", hashlib.sha256(self.to_json().encode()).hexdigest()[:20])
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:

@@ -80,25 +80,21 @@ class ZenSpace(ChainSpace):
             blocks = list(arch.blocks)
             for _ in range(self.replacements):
                 at = int(rng.integers(len(blocks) - self.fixed_head))
-                blocks[at : at + 1] = _split(self._redraw(blocks[at], rng))
+                block = self._redraw(blocks[at], rng)
+                blocks[at : at + 1] = _split(block) if block.depth >= SPLIT_DEPTH else (block,)
             child = Architecture(tuple(blocks))
             if child != arch:
                 return child
 
     def _redraw(self, block: Block, rng: np.random.Generator) -> Block:
+        draw, factors = rng.integers, len(WIDTH_FACTORS)
         if block.kind == "conv":
-            return _widened(block, _near(block.channels, rng))
-        kind, kernel, expansion = self.types[rng.integers(len(self.types))]
-        return _block(
-            kind,
-            _near(block.channels, rng),
-            kernel,
-            block.stride,
-            max(1, block.depth + DEPTH_STEPS[rng.integers(len(DEPTH_STEPS))]),
-            _near(block.inner, rng),
-            expansion,
-            self.se,
-        )
+            return _widened(block, _times(block.channels, WIDTH_FACTORS[draw(factors)]))
+        kind, kernel, expansion = self.types[draw(len(self.types))]
+        channels = _times(block.channels, WIDTH_FACTORS[draw(factors)])
+        depth = max(1, block.depth + DEPTH_STEPS[draw(len(DEPTH_STEPS))])
+        inner = _times(block.inner, WIDTH_FACTORS[draw(factors)])
+        return _block(kind, channels, kernel, block.stride, depth, inner, expansion, self.se)
 
     def validate_block(self, block: Block, where: str, *, edge: bool) -> None:
         """Raise InvalidArchitecture unless the block's type, gate and widths are those of the space."""
@@ -124,10 +120,6 @@ class ZenSpace(ChainSpace):
         return float(np.log2(block.channels)), float(np.log2(block.inner)), block.kernel, kind
 
 
-def _near(width: int, rng: np.random.Generator) -> int:
-    return _times(width, WIDTH_FACTORS[rng.integers(len(WIDTH_FACTORS))])
-
-
 @lru_cache(_KEPT)
 def _times(width: int, factor: float) -> int:
     return min(MAX_CHANNELS, round8(width * factor))
@@ -147,7 +139,7 @@ def _scaled(width: int, rng: np.random.Generator) -> int:
 
 @lru_cache(_KEPT)
 def _split(block: Block) -> tuple[Block, ...]:
-    if block.depth < SPLIT_DEPTH or block.kind == "conv":
+    if block.kind == "conv":
         return (block,)
     return (replace(block, depth=FIRST_PART), replace(block, depth=block.depth - FIRST_PART, stride=1))
 

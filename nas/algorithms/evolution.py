@@ -32,10 +32,13 @@ class Members:
 
     def insert(self, cost: float, candidate: Candidate) -> None:
         """Add a candidate and drop the worst if there are too many."""
-        bisect.insort(self.keys, (cost, candidate.id))
-        self.candidates[candidate.id] = candidate
-        if len(self.keys) > self.size:
+        key = (cost, candidate.id)
+        if len(self.keys) >= self.size:
+            if key > self.keys[-1]:
+                return
             del self.candidates[self.keys.pop()[1]]
+        bisect.insort(self.keys, key)
+        self.candidates[candidate.id] = candidate
 
     def draw(self, rng: np.random.Generator) -> Candidate:
         """A member, uniformly."""

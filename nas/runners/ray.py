@@ -14,7 +14,7 @@ from nas.records import Candidate, Failure, Result
 from nas.runners.batching import BATCH_SECONDS, IN_FLIGHT, batch_size, share
 from nas.runners.crew import LOOK_SECONDS, Crew, Terms, Worker
 from nas.runners.ray_session import RayUnavailable, start_ray
-from nas.runners.scoring_worker import result_of
+from nas.runners.scoring_worker import packed_batch, result_of, unpacked_outcomes
 
 DEATHS_TO_BLAME = 2  # a candidate alone on a worker that dies this often is a crash; once may be bad luck
 WORKER_BATCH_SECONDS = 2e-3  # a batch lasts at least so long a worker: each costs the driver about a millisecond
@@ -147,7 +147,7 @@ class RayRunner:
         worker.isolated = isolated
         if not worker.batches:
             worker.since = time.monotonic()
-        ref = worker.actor.score.remote([(candidate.id, candidate.arch.to_json()) for candidate in batch])
+        ref = worker.actor.score.remote(packed_batch(batch))
         worker.batches[ref] = batch
 
     def _collect(self, ref: Any, worker: Worker) -> list[Result]:
@@ -163,7 +163,7 @@ class RayRunner:
         if ref == worker.starting:
             worker.starting, worker.failed_starts, worker.node = None, 0, answer
             return []
-        outcomes, seconds = answer
+        outcomes, seconds = unpacked_outcomes(answer)
         batch = worker.batches.pop(ref)
         worker.isolated = False
         self._seconds_each = 0.5 * self._seconds_each + 0.5 * seconds / len(batch)

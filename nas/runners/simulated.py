@@ -1,13 +1,14 @@
 """A cluster of any size on a virtual clock: says how long a search would take there, and what the driver can feed.
 
-The driver's own work is real, and counted in CPU seconds of its thread, so that a busy machine does not change the
-answer much. What workers would do costs no virtual driver time: evaluations are done here, off the clock. What Ray
-costs the driver, per batch and candidate, is charged as it was measured (``benchmarks/bench_driver.py``).
+The driver's own work is real, batches packed and answers read included, and counted in CPU seconds of its thread, so
+that a busy machine does not change the answer much. What workers would do costs no virtual driver time: evaluations are
+done here, off the clock. What Ray costs the driver is charged as it was measured (``benchmarks/bench_driver.py``).
 """
 
 from __future__ import annotations
 
 import heapq
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 
 from nas.records import Candidate, Result
 from nas.runners.batching import IN_FLIGHT, batch_size, share
+from nas.runners.scoring_worker import outcome_of, packed_batch, result_of, unpacked_outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,15 @@ class Overheads:
     Attributes:
         submit: the driver, to send one.
         collect: the driver, to receive one.
-        candidate: the driver, for each candidate in it: its text out, its outcome in.
+        candidate: the driver, for what each candidate adds to these two.
+        watch: the driver, whenever it looks for answers, for each batch under way.
         travel: from the driver to the worker, or back; nobody works meanwhile on this batch.
     """
 
-    submit: float = 2.5e-4
-    collect: float = 2.5e-4
-    candidate: float = 5e-6
+    submit: float = 1.5e-4
+    collect: float = 1e-4
+    candidate: float = 5e-7
+    watch: float = 1.5e-6
     travel: float = 1e-3
 
 
@@ -124,12 +128,13 @@ class SimulatedRunner:
         self._pending.extend(candidates)
         self._under_way += len(candidates)
         self._dispatch(at_least=self._batch_size)
-        self._cpu = time.thread_time()
+        self._tick()
 
     def wait_any(self) -> list[Result]:
         """Results of the batches that are back by now; if there are none, the clock goes on to the next."""
         self._tick()
         self._dispatch(at_least=1)
+        self._charge(len(self._running) * self._overheads.watch)
         timeline = self.timeline
         if self._running[0][0] > timeline.now:
             timeline.idle += self._running[0][0] - timeline.now
@@ -139,24 +144,34 @@ class SimulatedRunner:
             _, _, worker, batch = heapq.heappop(self._running)
             worker.batches -= 1
             self._charge(self._overheads.collect + len(batch) * self._overheads.candidate)
-            results += map(self._evaluate, batch)
+            results += self._answered(batch)
         self._under_way -= len(results)
         before = timeline.answers[-1][1] if timeline.answers else 0
         timeline.answers.append((timeline.now, before + len(results)))
+        return results
+
+    def _answered(self, batch: list[Candidate]) -> list[Result]:
+        """What a worker sends back, made off the clock, is read by the driver as it would be."""
+        self._tick()
+        answer = pickle.dumps(([outcome_of(self._evaluate(candidate)) for candidate in batch], 0.0))
         self._cpu = time.thread_time()
+        outcomes, _ = unpacked_outcomes(answer)
+        results = [result_of(candidate, outcome) for candidate, outcome in zip(batch, outcomes, strict=True)]
+        self._tick()
         return results
 
     def close(self) -> None:
         """Let the clock show what the driver did last; forget what is under way."""
         self._tick()
-        self._cpu = time.thread_time()
         self._running.clear()
         self._pending.clear()
         self._under_way = 0
 
     def _tick(self) -> None:
         """Let the clock show what the driver did since the runner was left."""
-        self._charge(time.thread_time() - self._cpu)
+        now = time.thread_time()
+        self._charge(now - self._cpu)
+        self._cpu = now
 
     def _charge(self, seconds: float) -> None:
         self.timeline.now += seconds
@@ -172,6 +187,7 @@ class SimulatedRunner:
 
     def _send(self, worker: _Worker, size: int) -> None:
         batch = [self._pending.popleft() for _ in range(size)]
+        packed_batch(batch)
         self._charge(self._overheads.submit)
         seconds = sum(map(self._work, batch))
         self.timeline.worked += seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -24,8 +24,8 @@ class Database(Protocol):
     def lost(self, error: BaseException) -> bool:
         """Whether the connection broke, so that a new one may do."""
 
-    def storable(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row without what a text column cannot hold."""
+    def storable(self, text: str) -> str:
+        """The text without what a column cannot hold."""
 
     def release(self) -> None:
         """Close the connections; let another writer in."""

@@ -56,11 +56,6 @@ class Packer:
         return text
 
 
-def packed_digest(arch: Architecture) -> bytes:
-    """The digest as bytes."""
-    return bytes.fromhex(arch.digest)
-
-
 def digest_text(stored: bytes | str) -> str:
     """The digest in hexadecimal digits, as ``Architecture.digest``; raises ValueError."""
     if isinstance(stored, str):  # version 1

@@ -80,9 +80,9 @@ class PostgresRun:
         """Whether the server or the way to it went away."""
         return isinstance(error, CannotConnect) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
-    def storable(self, row: dict[str, Any]) -> dict[str, Any]:
+    def storable(self, text: str) -> str:
         """PostgreSQL has no NUL in texts."""
-        return {**row, "reason": row["reason"].replace("\0", "\N{SYMBOL FOR NULL}")} if row["reason"] else row
+        return text.replace("\0", "\N{SYMBOL FOR NULL}")
 
     def drop(self) -> None:
         """Remove the schema, if it is there, and close; raises RunFileError."""

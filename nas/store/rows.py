@@ -9,36 +9,36 @@ from typing import Any
 import sqlalchemy as sa
 
 from nas.records import METRICS, Candidate, Failure, FailureKind, Result, Success
-from nas.store.packing import Packer, digest_text, packed_digest
+from nas.store.packing import Packer, digest_text
 from search_spaces.arch import Architecture
 
+COLUMNS = ("id", "digest", "parent", "arch", "outcome", "reason", "violation", *METRICS)
 
-def row_of(result: Result, packer: Packer) -> dict[str, Any]:
-    """A result as a row."""
+
+def row_of(result: Result, packer: Packer, storable: Callable[[str], str]) -> tuple[Any, ...]:
+    """A result as a row, in the order of ``COLUMNS``.
+
+    Bounds on further devices are left out: they served the gates, and are found again from the design.
+
+    Args:
+        result: any.
+        packer: of the designs.
+        storable: makes a text suit the database.
+    """
     candidate = result.candidate
-    row: dict[str, Any] = dict.fromkeys(METRICS)
-    row |= {
-        "id": candidate.id,
-        "digest": packed_digest(candidate.arch),
-        "parent": candidate.parent,
-        "arch": packer.pack(candidate.arch),
-        "outcome": "scored",
-        "reason": None,
-        "violation": None,
-    }
+    metrics: Mapping[str, float]
+    outcome: tuple[str, str | None, float | None]
     if isinstance(result, Failure):
-        violation = None if result.violation == inf else result.violation
-        return (
-            row
-            | _stored(candidate.metrics)
-            | {"outcome": result.kind, "reason": result.message, "violation": violation}
-        )
-    return row | _stored(result.metrics)
+        metrics = candidate.metrics
+        outcome = result.kind, storable(result.message), None if result.violation == inf else result.violation
+    else:
+        metrics, outcome = result.metrics, _SCORED
+    arch = candidate.arch
+    values = (candidate.id, bytes.fromhex(arch.digest), candidate.parent, packer.pack(arch))
+    return values + outcome + tuple([metrics.get(name) for name in METRICS])
 
 
-def _stored(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What a row keeps: bounds on further devices served the gates, and are found again from the design."""
-    return {name: value for name, value in metrics.items() if name in METRICS}
+_SCORED = ("scored", None, None)
 
 
 def checked(row: Mapping[Any, Any]) -> dict[str, Any]:

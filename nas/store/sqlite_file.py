@@ -56,9 +56,9 @@ class SqliteFile:
         """A file does not go away and come back."""
         return False
 
-    def storable(self, row: dict[str, Any]) -> dict[str, Any]:
+    def storable(self, text: str) -> str:
         """Everything is."""
-        return row
+        return text
 
     def release(self) -> None:
         """Close the file and give the lock up."""

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from nas.records import Result
 from nas.store.packing import DICTIONARY, Packer, dictionary_of
-from nas.store.rows import row_of
+from nas.store.rows import COLUMNS, row_of
 from nas.store.schema import CANDIDATE, EVENT, FACT
+
+_MARKS = {"qmark": "?", "pyformat": "%s"}
 
 
 @dataclass
@@ -52,13 +54,13 @@ class Batch:
         self.packer = None if value is None else Packer(json.loads(value))
 
 
-def write_batch(connection: sa.Connection, batch: Batch, storable: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def write_batch(connection: sa.Connection, batch: Batch, storable: Callable[[str], str]) -> None:
     """Insert what is not there yet; the first designs make the dictionary.
 
     Args:
         connection: in a transaction.
         batch: gets its packer, and the number of its event.
-        storable: makes a row suit the database.
+        storable: makes a text suit the database.
     """
     results = [result for result in batch.results if result.candidate.id > batch.last_result]
     if results:
@@ -67,6 +69,13 @@ def write_batch(connection: sa.Connection, batch: Batch, storable: Callable[[dic
             connection.execute(FACT.insert(), {"name": DICTIONARY, "value": json.dumps(dictionary)})
             batch.packer = Packer(dictionary)
         packer = batch.packer
-        connection.execute(CANDIDATE.insert(), [storable(row_of(result, packer)) for result in results])
+        rows = [row_of(result, packer, storable) for result in results]
+        connection.exec_driver_sql(_insertion(connection.dialect.paramstyle), rows)
     if batch.event is not None:
         connection.execute(EVENT.insert(), {"seq": batch.last_event + 1, **batch.event})
+
+
+def _insertion(style: str) -> str:
+    """The statement for a row in plain SQL: SQLAlchemy's own costs three times what SQLite does."""
+    marks = ", ".join([_MARKS[style]] * len(COLUMNS))
+    return f"INSERT INTO {CANDIDATE.name} ({', '.join(COLUMNS)}) VALUES ({marks})"

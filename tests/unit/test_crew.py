@@ -6,7 +6,6 @@ import pytest
 from hardware.measure import LayerModel, OnnxFile
 from hardware.models import model_to_dict
 from nas.algorithms.evolution import Evolution
-from nas.algorithms.keyed import KeyedGenerators
 from nas.config import Config, InvalidConfig
 from nas.gates import Gates
 from nas.loop import SearchLoop
@@ -16,7 +15,7 @@ from nas.runners.batching import batch_size
 from nas.runners.cluster import Node, NodeUnknown, WorkerNeeds, find_node
 from nas.runners.evaluate import evaluate
 from nas.runners.measuring_worker import pack, unpack
-from nas.runners.scoring_worker import ScoringWorker, result_of
+from nas.runners.scoring_worker import ScoringWorker, packed_batch, result_of, unpacked_outcomes
 from nas.runners.serial import SerialRunner
 from nas.runners.simulated import Overheads, SimulatedRunner
 from nas.store import FILE_NAME, RunStore
@@ -90,7 +89,7 @@ def test_workers_that_gate_give_what_the_driver_would():
     space, gates = SPACES["zen-tiny"], Gates(SHAPE, 10, (Constraint("params", 1e6),))
     candidates = [Candidate(i, space.sample(np.random.default_rng(i)), 3) for i in range(40)]
     worker = ScoringWorker(OBJECTIVE.to_dict(), gates=gates.to_dict())
-    outcomes, _ = worker.score([(candidate.id, candidate.arch.to_json()) for candidate in candidates])
+    outcomes, _ = unpacked_outcomes(worker.score(packed_batch(candidates)))
     got = [result_of(candidate, outcome) for candidate, outcome in zip(candidates, outcomes, strict=True)]
     expected = []
     for candidate in candidates:
@@ -98,16 +97,6 @@ def test_workers_that_gate_give_what_the_driver_would():
         expected += [checked] if isinstance(checked, Failure) else evaluate(OBJECTIVE.scorer(), [checked], 4)
     assert got == expected
     assert {type(result).__name__ for result in got} == {"Success", "Failure"}
-
-
-@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, 2**32, 2**63 - 1])
-def test_keyed_generators_are_those_of_numpy(seed):
-    keyed = KeyedGenerators(seed)
-    for number in (0, 1, 1023, 1024, 5, 2**32 - 1, 2**32):
-        got, expected = keyed.at(number), np.random.default_rng((seed, number))
-        assert [got.integers(9), got.random(), got.integers(5)] == [
-            expected.integers(9), expected.random(), expected.integers(5),
-        ]  # fmt: skip
 
 
 def test_batches_grow_with_the_workers():
