@@ -32,6 +32,7 @@ GATES = Gates(SHAPE, CLASSES, (Constraint("params", 1e6), Constraint("macs", 60e
 WORK_SECONDS = 0.05
 BATCH = 40
 AT_A_TIME, UNDER_WAY = 50, 1000  # batches
+SEEDS = 3  # of a simulated search, at most
 
 
 def evaluated(candidate: Candidate) -> Result:
@@ -126,21 +127,24 @@ def watching(runner: Any, refs: list[Any]) -> float:
     return float(np.median(seconds)) / len(refs)
 
 
-def saturation(overheads: Overheads, workers: int, evaluations: int) -> None:
-    """One simulated cluster."""
-    runner = SimulatedRunner(evaluated, workers=workers, work_seconds=WORK_SECONDS, overheads=overheads)
-    lookahead = runner.free_slots + 1
-    began = time.thread_time()
-    search(runner, max(evaluations, 3 * lookahead), lookahead, seed=1)
-    line = runner.timeline
-    rate, asked, evaluations = line.rate(), workers / WORK_SECONDS, line.answers[-1][1]
+def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int) -> None:
+    """One simulated cluster, by several seeds."""
+    rates, could, began = [], [], time.thread_time()
+    for seed in range(1, repeats + 1):
+        runner = SimulatedRunner(evaluated, workers=workers, work_seconds=WORK_SECONDS, overheads=overheads)
+        lookahead = runner.free_slots + 1
+        search(runner, max(evaluations, 6 * lookahead), lookahead, seed)
+        line = runner.timeline
+        rates.append(line.rate())
+        could.append(line.answers[-1][1] / line.driver)
+    asked = workers / WORK_SECONDS
     emit(
         f"candidates a second fed to {workers} simulated workers of 50 ms",
-        [rate],
+        rates,
         "candidates/s",
         asked_for=asked,
-        share_of_workers_busy=round(rate / asked, 3),
-        driver_could=round(evaluations / line.driver),
+        share_of_workers_busy=round(float(np.median(rates)) / asked, 3),
+        driver_could=round(float(np.median(could))),
         real_seconds=round(time.thread_time() - began, 1),
     )
 
@@ -179,7 +183,7 @@ def main() -> None:
         emit("CPU per candidate of a batch with Ray", [1e6 * overheads.candidate], "us")
         emit("CPU to look for answers, per batch under way", [1e6 * overheads.watch], "us")
     for workers in args.workers:
-        saturation(overheads, workers, args.evaluations)
+        saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nas.gates import Gates
@@ -106,8 +106,7 @@ class SearchLoop:
                 self._fill()
                 if not self.runner.busy:
                     break
-                for result in self.runner.wait_any():
-                    self._receive(result)
+                self._receive(self.runner.wait_any())
                 self.progress.check_failures()
         finally:
             gc.set_threshold(*collections)
@@ -135,14 +134,15 @@ class SearchLoop:
             candidates = self.search.ask(min(free, self._left()))
             if not candidates:
                 return
-            passed = []
-            for candidate in candidates:
-                self.progress.asked += 1
-                checked = self._check(candidate)
+            self.progress.asked += len(candidates)
+            passed: list[Candidate] = []
+            failed: list[Result] = []
+            for checked in map(self._check, candidates):
                 if isinstance(checked, Failure):
-                    self._receive(checked)
+                    failed.append(checked)
                 else:
                     passed.append(checked)
+            self._receive(failed)
             self.runner.submit(passed)
 
     def _check(self, candidate: Candidate) -> Candidate | Failure:
@@ -160,10 +160,11 @@ class SearchLoop:
             return 1 << 30
         return self.budget.evaluations - self.progress.asked
 
-    def _receive(self, result: Result) -> None:
-        self.progress.count(result)
-        self.search.tell(result)
-        self._waiting[result.candidate.id] = result
+    def _receive(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self.progress.count(result)
+            self.search.tell(result)
+            self._waiting[result.candidate.id] = result
         ready = []
         while self._next_stored in self._waiting:
             ready.append(self._waiting.pop(self._next_stored))

@@ -130,6 +130,7 @@ class Crew:
             else:
                 worker.node = where[worker.starting]
             worker.starting = None
+        self._terms.say(f"engine: {_count(len(self.workers), 'worker')} on {_count(len(nodes), 'node')}")
         self._looked_at = time.monotonic()
 
     def _eligible(self) -> list[Node]:
@@ -195,7 +196,7 @@ class Crew:
 
     def _tell(self, ids: tuple[str, ...], places: int) -> None:
         came, left = len(set(ids) - set(self._nodes)), len(set(self._nodes) - set(ids))
-        changes = [f"{n} node{'s' * (n > 1)} {what}" for n, what in ((came, "joined"), (left, "left")) if n]
+        changes = [f"{_count(n, 'node')} {what}" for n, what in ((came, "joined"), (left, "left")) if n]
         self._terms.say(f"engine: {', '.join(changes)}; the cluster now has room for {places} workers")
 
     def _check_anybody(self, now: float) -> None:
@@ -262,6 +263,10 @@ def _kept_free(nodes: list[Node], terms: Terms) -> str | None:
         return None if terms.apart_from is None else find_node(nodes, terms.apart_from).id
     except NodeUnknown:
         return None
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _no_place(nodes: list[Node], terms: Terms) -> str:

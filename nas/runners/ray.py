@@ -13,6 +13,7 @@ from nas.objective import Objective
 from nas.records import Candidate, Failure, Result
 from nas.runners.batching import BATCH_SECONDS, IN_FLIGHT, batch_size, share
 from nas.runners.crew import LOOK_SECONDS, Crew, Terms, Worker
+from nas.runners.idleness import Idleness
 from nas.runners.ray_session import RayUnavailable, start_ray
 from nas.runners.scoring_worker import packed_batch, result_of, unpacked_outcomes
 
@@ -64,6 +65,7 @@ class RayRunner:
         self._deaths: dict[int, int] = {}
         self._seconds_each = BATCH_SECONDS / 4
         self._crew = Crew(ray, objective, terms)
+        self._idleness = Idleness(terms.say)
         try:
             self._crew.start()
         except BaseException:
@@ -82,7 +84,11 @@ class RayRunner:
     @property
     def free_slots(self) -> int:
         """Room for two batches per worker, less what is under way."""
-        return max(0, max(1, len(self._crew.workers)) * IN_FLIGHT * self._batch_size - self._under_way)
+        return max(0, self._places - self._under_way)
+
+    @property
+    def _places(self) -> int:
+        return max(1, len(self._crew.workers)) * IN_FLIGHT * self._batch_size
 
     @property
     def busy(self) -> bool:
@@ -116,8 +122,10 @@ class RayRunner:
             return []
         refs = list(owners)
         deadline = min(self._crew.deadline(worker, self._candidate_seconds) for worker in self._crew.workers)
-        patience = min(LOOK_SECONDS, deadline - time.monotonic())
-        ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, patience))
+        began = time.monotonic()
+        ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, min(LOOK_SECONDS, deadline - began)))
+        idle = 0 if self._pending else sum(not worker.awaited for worker in self._crew.workers)
+        self._idleness.look(idle, len(self._crew.workers), time.monotonic() - began, self._places)
         more, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         return [(ref, owners[ref]) for ref in dict.fromkeys([*ready, *more])]
 

@@ -7,6 +7,7 @@ done here, off the clock. What Ray costs the driver is charged as it was measure
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import pickle
 import time
@@ -65,8 +66,9 @@ class Timeline:
     answers: list[tuple[float, int]] = field(default_factory=list)
 
     def rate(self) -> float:
-        """Candidates a second between a third and the end of the answers: past the start."""
-        (t0, n0), (t1, n1) = self.answers[len(self.answers) // 3], self.answers[-1]
+        """Candidates a second in the second half of the time: past the start, and what it left to catch up with."""
+        half = bisect.bisect_left(self.answers, (self.answers[-1][0] / 2, 0))
+        (t0, n0), (t1, n1) = self.answers[half], self.answers[-1]
         return (n1 - n0) / max(t1 - t0, 1e-9)
 
 
