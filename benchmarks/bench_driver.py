@@ -1,7 +1,8 @@
 """Where the driver saturates: real proposals, results and rows, workers that are simulated on a virtual clock.
 
 Each worker takes 50 ms for a candidate, gates included, so 1,000 of them ask for 20,000 candidates a second. What Ray
-costs the driver per batch is measured first, with two real workers that do nothing, unless --no-ray.
+costs the driver is measured first, with two real workers, unless --no-ray. Rows by a process of their own are not on
+the driver's clock: it stands for a machine that has a core for them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from nas.protocols import Runner
 from nas.records import Budget, Candidate, Constraint, Failure, Result, Success
 from nas.runners.scoring_worker import packed_batch
 from nas.runners.simulated import Overheads, SimulatedRunner
-from nas.store import FILE_NAME, RunStore
+from nas.store import FILE_NAME, RunStore, elsewhere
 from search_spaces import SPACES
 
 SHAPE, CLASSES = (3, 32, 32), 10
@@ -32,6 +33,7 @@ GATES = Gates(SHAPE, CLASSES, (Constraint("params", 1e6), Constraint("macs", 60e
 WORK_SECONDS = 0.05
 BATCH = 40
 AT_A_TIME, UNDER_WAY = 50, 1000  # batches
+SECONDS = 20  # on the virtual clock, if every worker is always busy
 SEEDS = 3  # of a simulated search, at most
 
 
@@ -127,23 +129,24 @@ def watching(runner: Any, refs: list[Any]) -> float:
     return float(np.median(seconds)) / len(refs)
 
 
-def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int) -> None:
+def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int, rows: str) -> None:
     """One simulated cluster, by several seeds."""
-    rates, could, began = [], [], time.thread_time()
+    rates, busy, could, began = [], [], [], time.thread_time()
+    elsewhere.CORES = 1 if rows == "rows by a process of their own" else 1 << 30
     for seed in range(1, repeats + 1):
         runner = SimulatedRunner(evaluated, workers=workers, work_seconds=WORK_SECONDS, overheads=overheads)
         lookahead = runner.free_slots + 1
-        search(runner, max(evaluations, 6 * lookahead), lookahead, seed)
+        search(runner, max(evaluations, 4 * lookahead, round(SECONDS * workers / WORK_SECONDS)), lookahead, seed)
         line = runner.timeline
         rates.append(line.rate())
+        busy.append(line.worked / workers / line.now)
         could.append(line.answers[-1][1] / line.driver)
-    asked = workers / WORK_SECONDS
     emit(
-        f"candidates a second fed to {workers} simulated workers of 50 ms",
+        f"candidates a second fed to {workers} simulated workers of 50 ms, {rows}",
         rates,
         "candidates/s",
-        asked_for=asked,
-        share_of_workers_busy=round(float(np.median(rates)) / asked, 3),
+        asked_for=workers / WORK_SECONDS,
+        share_of_time_at_work=round(float(np.median(busy)), 3),
         driver_could=round(float(np.median(could))),
         real_seconds=round(time.thread_time() - began, 1),
     )
@@ -183,7 +186,8 @@ def main() -> None:
         emit("CPU per candidate of a batch with Ray", [1e6 * overheads.candidate], "us")
         emit("CPU to look for answers, per batch under way", [1e6 * overheads.watch], "us")
     for workers in args.workers:
-        saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS))
+        for rows in ("rows by the driver", "rows by a process of their own"):
+            saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS), rows)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from nas.protocols import Runner, Search, Store
 from nas.records import Budget, Candidate, Failure, Result, Success
 
 COMMIT_SECONDS = 0.5
+PORTION = 1024  # candidates asked for at once: the first are sent before the last are made
 FAILURE_SHARE = 0.2
 FAILURE_LEAST = 50
 RARE_COLLECTIONS = (10_000, 20, 20)  # scoring makes many tuples and no cycles
@@ -131,7 +132,7 @@ class SearchLoop:
     def _fill(self) -> None:
         """Submit as many new candidates as the runner takes and the search can propose."""
         while self._may_ask() and (free := self.runner.free_slots) > 0:
-            candidates = self.search.ask(min(free, self._left()))
+            candidates = self.search.ask(min(free, self._left(), PORTION))
             if not candidates:
                 return
             self.progress.asked += len(candidates)

@@ -7,7 +7,6 @@ done here, off the clock. What Ray costs the driver is charged as it was measure
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import pickle
 import time
@@ -66,10 +65,9 @@ class Timeline:
     answers: list[tuple[float, int]] = field(default_factory=list)
 
     def rate(self) -> float:
-        """Candidates a second in the second half of the time: past the start, and what it left to catch up with."""
-        half = bisect.bisect_left(self.answers, (self.answers[-1][0] / 2, 0))
-        (t0, n0), (t1, n1) = self.answers[half], self.answers[-1]
-        return (n1 - n0) / max(t1 - t0, 1e-9)
+        """Candidates a second, from the first that was asked for to the last answer."""
+        when, answered = self.answers[-1]
+        return answered / max(when, 1e-9)
 
 
 class SimulatedRunner:

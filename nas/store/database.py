@@ -7,6 +7,8 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from nas.store.row_process import RowProcess
+
 
 class Database(Protocol):
     """An SQLite file or a schema on a PostgreSQL server, opened for reading or by its one writer."""
@@ -26,6 +28,9 @@ class Database(Protocol):
 
     def storable(self, text: str) -> str:
         """The text without what a column cannot hold."""
+
+    def row_process(self, dictionary: str) -> RowProcess | None:
+        """A process that writes rows beside this one; None where there is none."""
 
     def release(self) -> None:
         """Close the connections; let another writer in."""

@@ -66,7 +66,10 @@ def _pack_designs(connection: sa.Connection) -> None:
             packer = Packer(dictionary)
         connection.execute(
             sa.text("UPDATE candidate SET arch = :arch, digest = :digest WHERE id = :id"),
-            [{"id": i, "arch": packer.pack(arch), "digest": bytes.fromhex(arch.digest)} for i, arch in archs.items()],
+            [
+                {"id": i, "arch": packer.pack(arch.to_json()), "digest": bytes.fromhex(arch.digest)}
+                for i, arch in archs.items()
+            ],
         )
 
 

@@ -31,18 +31,23 @@ def dictionary_of(archs: Iterable[Architecture]) -> str:
 
 
 class Packer:
-    """Packs and reads the designs of one run."""
+    """Packs and reads the designs of one run.
+
+    Attributes:
+        dictionary: of the run.
+    """
 
     def __init__(self, dictionary: str) -> None:
+        self.dictionary = dictionary
         self._dictionary = dictionary.encode()
         self._fresh = zlib.compressobj(
             _LEVEL, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY, zlib.Z_DEFAULT_STRATEGY, self._dictionary
         )
 
-    def pack(self, arch: Architecture) -> bytes:
-        """A design as bytes."""
+    def pack(self, text: str) -> bytes:
+        """The JSON text of a design as bytes."""
         packing = self._fresh.copy()
-        return packing.compress(arch.to_json().encode()) + packing.flush()
+        return packing.compress(text.encode()) + packing.flush()
 
     def unpack(self, packed: bytes) -> str:
         """The JSON text of a design; raises ValueError."""

@@ -84,6 +84,9 @@ class PostgresRun:
         """PostgreSQL has no NUL in texts."""
         return text.replace("\0", "\N{SYMBOL FOR NULL}")
 
+    def row_process(self, dictionary: str) -> None:
+        """None: the lock of the one writer is a connection's own."""
+
     def drop(self) -> None:
         """Remove the schema, if it is there, and close; raises RunFileError."""
         try:

@@ -15,14 +15,14 @@ from search_spaces.arch import Architecture
 COLUMNS = ("id", "digest", "parent", "arch", "outcome", "reason", "violation", *METRICS)
 
 
-def row_of(result: Result, packer: Packer, storable: Callable[[str], str]) -> tuple[Any, ...]:
+def row_of(result: Result, pack: Callable[[str], str | bytes], storable: Callable[[str], str]) -> tuple[Any, ...]:
     """A result as a row, in the order of ``COLUMNS``.
 
     Bounds on further devices are left out: they served the gates, and are found again from the design.
 
     Args:
         result: any.
-        packer: of the designs.
+        pack: makes of a design's text what is stored.
         storable: makes a text suit the database.
     """
     candidate = result.candidate
@@ -34,7 +34,7 @@ def row_of(result: Result, packer: Packer, storable: Callable[[str], str]) -> tu
     else:
         metrics, outcome = result.metrics, _SCORED
     arch = candidate.arch
-    values = (candidate.id, bytes.fromhex(arch.digest), candidate.parent, packer.pack(arch))
+    values = (candidate.id, bytes.fromhex(arch.digest), candidate.parent, pack(arch.to_json()))
     return values + outcome + tuple([metrics.get(name) for name in METRICS])
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nas.records import Result
 from nas.store.database import Database
+from nas.store.elsewhere import RowsElsewhere
 from nas.store.errors import CannotConnect, RunFileError, reading, reason_of, writing
 from nas.store.migrations import WRITTEN_BY, migrate, refusal
 from nas.store.packing import DICTIONARY, Packer
@@ -61,6 +62,7 @@ class RunStore:
         self._packer: Packer | None = None
         self._unsure = True  # whether what was last written is there
         self._events = 0
+        self._elsewhere = RowsElsewhere(database.row_process)
         try:
             with reading(self.path, database.unreadable):
                 self._connection = database.engine.connect()
@@ -125,12 +127,29 @@ class RunStore:
         self._write({"time": now, "kind": kind, "payload": json.dumps(payload)})
 
     def commit(self) -> None:
-        """Make everything appended durable."""
-        if self._pending:
+        """Make everything appended durable; where rows come by the thousand, in the next half second."""
+        if not self._pending:
+            return
+        if (
+            self._packer
+            and not self._unsure
+            and self._elsewhere.take(self._pending, self._packer, self._database.storable)
+        ):
+            self._pending = []
+        else:
+            self._write(None)
+
+    def _settle(self) -> None:
+        """Wait for rows that are written elsewhere; write what may have been lost there."""
+        lost = self._elsewhere.settle()
+        if lost:
+            newer = [result for result in self._pending if result.candidate.id > lost[-1].candidate.id]
+            self._pending, self._unsure = lost + newer, True
             self._write(None)
 
     def _write(self, event: dict[str, Any] | None) -> None:
         """One transaction; after a lost connection again, without what turns out to be there already."""
+        self._settle()
         batch = Batch(self._pending, event, self._packer)
 
         def work() -> None:
@@ -191,6 +210,7 @@ class RunStore:
             return self._rows(query)
 
     def _rows(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+        self._settle()
         return self._transact(lambda: list(self._connection.execute(query).mappings()))
 
     def results(self) -> Iterator[Result]:
@@ -254,8 +274,10 @@ class RunStore:
         try:
             if self._database.writable:
                 self.commit()
+                self._settle()
             self._connection.close()
         finally:
+            self._elsewhere.close()
             self._database.release()
 
     def __enter__(self) -> Self:

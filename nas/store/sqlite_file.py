@@ -14,12 +14,14 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from nas.store.errors import UNREADABLE, UNWRITABLE, RunFileError, writing
+from nas.store.row_process import RowProcess
 from nas.store.schema import FACT, METADATA
 
 # An interrupt inside a statement makes SQLAlchemy log a traceback of its own; with no handler it would go to stderr.
 logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_DYING_S = 1.0  # a process that writes rows outlives a killed driver by what it is about
 _Mode = Literal["ro", "rw", "new"]
 
 
@@ -60,6 +62,11 @@ class SqliteFile:
         """Everything is."""
         return text
 
+    def row_process(self, dictionary: str) -> RowProcess | None:
+        """A process that writes rows; None where the lock cannot be shared with one."""
+        lock = getattr(getattr(self._lock, "_context", None), "lock_file_fd", None)  # filelock does not show it
+        return None if lock is None else RowProcess(self.path, dictionary, lock)
+
     def release(self) -> None:
         """Close the file and give the lock up."""
         self.engine.dispose()
@@ -71,7 +78,7 @@ def acquire(path: Path) -> FileLock:
     """The lock of the one writer. Raises RunFileError: another process holds it, or there are no locks here."""
     lock = FileLock(f"{path}.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_DYING_S)
     except Timeout:
         raise RunFileError(f"run {path}: another process is writing to it; wait or stop that one") from None
     except (OSError, NotImplementedError) as error:
@@ -109,7 +116,7 @@ def _to_disk(path: Path) -> None:
 
 def _engine_of(path: Path, mode: _Mode) -> sa.Engine:
     """An engine over one connection to the file."""
-    return sa.create_engine("sqlite://", creator=lambda: _connect(path, mode), poolclass=sa.pool.StaticPool)
+    return sa.create_engine("sqlite://", creator=lambda: connect(path, mode), poolclass=sa.pool.StaticPool)
 
 
 def _archived(path: Path) -> bool:
@@ -118,7 +125,8 @@ def _archived(path: Path) -> bool:
     return not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
 
 
-def _connect(path: Path, mode: _Mode) -> sqlite3.Connection:
+def connect(path: Path, mode: _Mode) -> sqlite3.Connection:
+    """A connection to a file: for reading, for its one writer, or to make it."""
     uri = f"{path.resolve().as_uri()}?mode={'rwc' if mode == 'new' else mode}"
     if mode == "ro" and _archived(path):
         uri += "&immutable=1"

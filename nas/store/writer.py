@@ -69,13 +69,13 @@ def write_batch(connection: sa.Connection, batch: Batch, storable: Callable[[str
             connection.execute(FACT.insert(), {"name": DICTIONARY, "value": json.dumps(dictionary)})
             batch.packer = Packer(dictionary)
         packer = batch.packer
-        rows = [row_of(result, packer, storable) for result in results]
-        connection.exec_driver_sql(_insertion(connection.dialect.paramstyle), rows)
+        rows = [row_of(result, packer.pack, storable) for result in results]
+        connection.exec_driver_sql(insertion(connection.dialect.paramstyle), rows)
     if batch.event is not None:
         connection.execute(EVENT.insert(), {"seq": batch.last_event + 1, **batch.event})
 
 
-def _insertion(style: str) -> str:
+def insertion(style: str) -> str:
     """The statement for a row in plain SQL: SQLAlchemy's own costs three times what SQLite does."""
     marks = ", ".join([_MARKS[style]] * len(COLUMNS))
     return f"INSERT INTO {CANDIDATE.name} ({', '.join(COLUMNS)}) VALUES ({marks})"

@@ -26,14 +26,14 @@ def samples(name, count):
 def test_a_design_is_unpacked_as_it_was(arch, first):
     for dictionary in ("", dictionary_of([first]), dictionary_of([first, arch])):
         packer = Packer(dictionary)
-        assert packer.unpack(packer.pack(arch)) == arch.to_json()
+        assert packer.unpack(packer.pack(arch.to_json())) == arch.to_json()
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_designs_of_every_space_are_small(name):
     archs = samples(name, 120)
     packer = Packer(dictionary_of(archs[:20]))
-    packed = [packer.pack(arch) for arch in archs]
+    packed = [packer.pack(arch.to_json()) for arch in archs]
     assert [packer.unpack(each) for each in packed] == [arch.to_json() for arch in archs]
     assert np.mean([len(each) for each in packed[20:]]) < 100
 
