@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 API = "/api/v1"
 ENDED = ("finished", "failed", "stopped", "paused")
 PAGE = 1000
+RECONNECT_S = 0.5
 
 
 class ServerRefused(RuntimeError):
@@ -162,11 +164,18 @@ class Client:
         with self.open(verb, path, query, body) as answer:
             return json.loads(answer.read())
 
-    def open(self, verb: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        """The answer as a file; raises as ``ask``."""
+    def open(
+        self,
+        verb: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        further: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The answer as a file, asked for with further headers; raises as ``ask``."""
         address = f"{self._base}{path}{'?' + urllib.parse.urlencode(query) if query else ''}"
         data = None if body is None and verb == "GET" else json.dumps({} if body is None else body).encode()
-        headers = {"content-type": "application/json"} if data is not None else {}
+        headers = dict(further or {}) | ({"content-type": "application/json"} if data is not None else {})
         if self._token is not None:
             headers["authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(address, data, headers, method=verb)
@@ -215,19 +224,36 @@ class RemoteRun:
             )
         return self
 
-    def watch(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Events as they come: ("overview" | "event" | "state", data); ends when the job has."""
-        with self.client.open("GET", f"{self._path}/stream") as lines:
-            kind = ""
-            for raw in lines:
-                name, _, text = raw.decode().rstrip("\n").partition(": ")
-                if name == "event":
-                    kind = text
-                elif name == "data":
-                    data = json.loads(text)
-                    yield kind, data
-                    if kind == "overview" and data.get("state") in ENDED:
-                        return
+    def watch(self, patience: float = 60.0) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Events as they come: ("overview" | "event" | "state", data); ends when the job has.
+
+        A connection that is cut is taken up again after the last event of the run file that came, also with another
+        server at the same address; what the run looks like is then told anew.
+
+        Args:
+            patience: seconds for which a server may be away.
+        Raises: ServerRefused; ServerGone: it was away for longer.
+        """
+        last: str | None = None
+        told: dict[str, Any] | None = None
+        there = time.monotonic()
+        while True:
+            try:
+                resumed = {} if last is None else {"last-event-id": last}
+                with self.client.open("GET", f"{self._path}/stream", further=resumed) as lines:
+                    for kind, identity, data in _events(lines):
+                        there, last = time.monotonic(), identity or last
+                        if kind == "state" and data == told:
+                            continue
+                        told = data if kind == "state" else told
+                        yield kind, data
+                        if kind == "overview" and data.get("state") in ENDED:
+                            return
+            except (ServerGone, OSError, http.client.HTTPException):
+                pass
+            if time.monotonic() - there > patience:
+                raise ServerGone(f"client: run {self.name}: nobody has answered for {patience:g} s")
+            time.sleep(RECONNECT_S)
 
     def candidates(self, **query: Any) -> pd.DataFrame:
         """All candidates, or those of a query such as ``outcome="scored", latency_ms=0.2``."""
@@ -294,6 +320,16 @@ class RemoteRun:
 
     def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self.client.ask("GET", f"{self._path}{path}", query)
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+    """Kind, number and data of whole events; one that was cut off is dropped."""
+    fields: dict[str, str] = {}
+    for raw in lines:
+        name, _, text = raw.decode().rstrip("\n").partition(": ")
+        if raw == b"\n" and "data" in fields:
+            yield fields.get("event", ""), fields.get("id"), json.loads(fields["data"])
+        fields = {} if raw == b"\n" else {**fields, name: text}
 
 
 def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:

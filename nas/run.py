@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from nas.config import Config
-from nas.gates import Gates
+from nas.gates import Gates, held_by
 from nas.pareto import pareto_front
 from nas.records import COUNTS, LARGER_IS_BETTER, METRICS, Success
 from nas.store import FILE_NAME, RunFileError, RunStore, find_run
+from nas.store.ranking import best_row, best_score, known_metrics, ranked_ids, smallest
+from nas.store.sampling import event_kinds, rows_of
 from search_spaces.arch import Architecture
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 WINNER = "winner"
 REPORT = "report.html"
+MOST = 1e300  # of a limit
 
 
 def new_directory(data: str) -> Path:
@@ -102,25 +106,32 @@ class Run:
         Returns: its row, with its architecture under "arch".
         Raises: NothingFeasible: naming the tightest reachable limit; UnknownMetric.
         """
-        table = self.candidates()
-        if table.empty:
-            raise NothingFeasible(f"run {self.directory}: no candidate was scored; `netwright status` tells why")
-        keeps = np.ones(len(table), dtype=bool)
+        row = best_row(self.store, self.limits(at_most))
+        if row is None:
+            raise self.why_none(at_most)
+        found = {name: value for name, value in row.items() if value is not None}
+        return {**found, "arch": self.architecture(row["id"])}
+
+    def limits(self, at_most: Mapping[str, float]) -> dict[str, float]:
+        """Limits by the metric that each is held against; raises UnknownMetric, NothingFeasible: nothing was scored."""
+        if not set(at_most) <= set(METRICS):
+            raise self.why_none(at_most)
+        return {held_by(name): _number(name, limit) for name, limit in at_most.items()}
+
+    def why_none(self, at_most: Mapping[str, float]) -> NothingFeasible | UnknownMetric:
+        """What is wrong with limits that no candidate keeps: the tightest of each, or a name that is no metric."""
+        known = known_metrics(self.store)
+        if not known:
+            return NothingFeasible(f"run {self.directory}: no candidate was scored; `netwright status` tells why")
         for name, limit in at_most.items():
-            values = limited_values(table, name)
-            if name in LARGER_IS_BETTER or not isinstance(limit, int | float) or not isfinite(limit):
-                raise UnknownMetric(f"run: limit {name}={limit!r}, expected a cost and a finite number, latency in ms")
-            if not (values <= limit).any():
-                raise NothingFeasible(
-                    f"run {self.directory}: none has {name} of at most {limit:g}; the smallest has {values.min():g}"
+            if held_by(name) not in known:
+                return UnknownMetric(f"run: no candidate has {name!r}, known: {', '.join(known)}")
+            least = smallest(self.store, held_by(name))
+            if least is None or least > limit:
+                return NothingFeasible(
+                    f"run {self.directory}: none has {name} of at most {limit:g}; the smallest has {least:g}"
                 )
-            keeps &= values <= limit
-        if not keeps.any():
-            raise NothingFeasible(f"run {self.directory}: no candidate keeps all of {at_most} together")
-        row = table[keeps].sort_values(["score", "id"], ascending=[False, True]).iloc[0]
-        found: dict[str, Any] = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.dropna().items()}
-        found["arch"] = self.architecture(int(row["id"]))
-        return found
+        return NothingFeasible(f"run {self.directory}: no candidate keeps all of {dict(at_most)} together")
 
     def best_on(self, device: str, latency_ms: float, **at_most: float) -> dict[str, Any]:
         """``best`` with the latency of another device, predicted by its stored table or data sheet.
@@ -132,18 +143,16 @@ class Run:
         Returns: its row with "latency_ms" and "latency_upper_ms" of that device, its architecture under "arch".
         Raises: NothingFeasible; UnknownMetric; InvalidConfig: the device has no latency table yet.
         """
-        table = self.candidates()
-        keeps = np.ones(len(table), dtype=bool)
-        for name, limit in at_most.items():
-            keeps &= limited_values(table, name) <= limit
-        ranked = table[keeps].sort_values(["score", "id"], ascending=[False, True])
-        gates = self._gates_on(device)
-        tightest = inf
-        for _, row in ranked.iterrows():
-            arch = self.architecture(int(row["id"]))
+        gates, tightest = self._gates_on(device), inf
+        ids = ranked_ids(self.store, self.limits(at_most))
+        if not ids:
+            raise self.why_none(at_most)
+        for identity in ids:
+            arch = self.architecture(identity)
             metrics = gates(arch)
             if metrics["latency_upper_ms"] <= latency_ms:
-                known = {str(k): v.item() if hasattr(v, "item") else v for k, v in row.dropna().items()}
+                row = rows_of(self.store, [identity])[identity]
+                known = {name: value for name, value in row.items() if value is not None}
                 return {**known, **metrics, "device": device, "arch": arch}
             tightest = min(tightest, metrics["latency_upper_ms"])
         raise NothingFeasible(
@@ -185,15 +194,14 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """Counts by outcome, the stages that are done, and the best score."""
-        outcomes = self.store.outcomes()
-        scores = [row["score"] for row in self.store.table()]
+        outcomes, stages = self.store.outcomes(), event_kinds(self.store)
         return {
             "run": str(self.directory),
             "candidates": sum(outcomes.values()),
             "outcomes": outcomes,
-            "best_score": max(scores, default=None),
-            "stages": list(dict.fromkeys(event["kind"] for event in self.events())),
-            "finished": bool(self.events("finished")),
+            "best_score": best_score(self.store),
+            "stages": stages,
+            "finished": "finished" in stages,
         }
 
     def summary(self) -> dict[str, Any] | None:
@@ -216,10 +224,8 @@ def cost_metric(table: pd.DataFrame) -> str:
     return "latency_ms" if "latency_ms" in table and table["latency_ms"].notna().all() else "macs"
 
 
-def limited_values(table: pd.DataFrame, metric: str) -> Any:
-    """The values that a limit on a metric is held against: the upper bound for latency."""
-    name = "latency_upper_ms" if metric == "latency_ms" else metric
-    known = [column for column in METRICS if column in table and table[column].notna().any()]
-    if name not in known:
-        raise UnknownMetric(f"run: no candidate has {metric!r}, known: {', '.join(known)}")
-    return table[name].to_numpy(float)
+def _number(name: str, limit: Any) -> float:
+    """A limit on a cost; raises UnknownMetric."""
+    if name in LARGER_IS_BETTER or not isinstance(limit, int | float) or not -MOST < limit < MOST:
+        raise UnknownMetric(f"run: limit {name}={limit!r}, expected a cost and a finite number, latency in ms")
+    return float(limit)

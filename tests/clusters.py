@@ -1,9 +1,17 @@
 """Clusters of several nodes on one machine, and a search that is watched while they come and go."""
 
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
 
 from nas.algorithms.evolution import Evolution
 from nas.gates import Gates
@@ -48,6 +56,71 @@ def private_cluster(**head):
         yield cluster
     finally:
         cluster.shutdown()
+
+
+class StartedNodes:
+    """Nodes as an operator starts them, ``ray start`` processes that notice lost nodes within two seconds.
+
+    What joins them needs ``environment``. At the end of the block nothing of them is left.
+    """
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        noticed = {f"RAY_{name}": str(value) for name, value in NOTICE.items()}
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "c" * 64}
+        self.environment = {"RAY_USAGE_STATS_ENABLED": "0", **token, **noticed}
+        self._started = []
+
+    def __enter__(self):
+        self._folder = tempfile.mkdtemp(prefix="nwc", dir="/tmp")  # the names of sockets are short
+        return self
+
+    def start(self, *options):
+        """A further node, the head first; gives its process."""
+        port = self.address.rpartition(":")[2]
+        head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}")
+        place = (f"--address={self.address}",) if self._started else head
+        log = Path(self._folder) / f"node{len(self._started)}.log"
+        ray = Path(sys.executable).with_name("ray")
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [ray, "start", "--block", f"--object-store-memory={STORE_BYTES}", *place, *options],
+                env=os.environ | self.environment, stdout=out, stderr=out, start_new_session=True,
+            )  # fmt: skip
+        self._started.append(process)
+        assert until(lambda: "Ray runtime started" in log.read_text()), log.read_text()
+        return process
+
+    def __exit__(self, *_):
+        for process in reversed(self._started):
+            for each in [*children(process), process]:
+                with suppress(psutil.Error):
+                    each.kill()
+            process.wait(30)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def children(process):
+    with suppress(psutil.Error):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
+
+
+def scorers(node):
+    """Scoring workers of a node that was started."""
+    found = []
+    for process in children(node):
+        with suppress(psutil.Error):
+            found += [process] * ("ScoringWorker" in " ".join(process.cmdline()))
+    return found
+
+
+def kill_raylet_of(node):
+    """Of a node that was started: as when a machine loses its power."""
+    [raylet] = [process for process in children(node) if process.name() == "raylet"]
+    raylet.send_signal(signal.SIGKILL)
 
 
 def add(cluster, **resources):

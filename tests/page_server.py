@@ -85,6 +85,7 @@ class PageServer:
         whole = {
             "health": lambda: {"version": "0", "running": 0},
             "runs": lambda: {"runs": [self._of(path.name, self._lite) for path in sorted(self.root.iterdir())]},
+            "cluster": lambda: {"cluster": None},
             "spaces": lambda: {"spaces": [{"name": "zen-tiny"}]},
             "devices": views.devices,
         }

@@ -135,6 +135,22 @@ def narrator(quiet: bool) -> Any:
     return Silent() if quiet else Narrator()
 
 
+def resources(texts: Sequence[str]) -> dict[str, float]:
+    """What --worker-resources asks for: amounts by name."""
+    return dict(map(_resource, texts))
+
+
+def _resource(text: str) -> tuple[str, float]:
+    name, _, amount = text.rpartition("=")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = 0.0
+    if not name.strip() or number <= 0:
+        raise click.BadParameter(f"{text!r}: expected NAME=NUMBER, for example fpga=1", param_hint="--worker-resources")
+    return name.strip(), number
+
+
 def callback_option(command: F) -> F:
     """--callback, repeatable."""
     text = "Also tell jsonl, csv, tensorboard, mlflow, wandb or your own package.module:Class. Repeatable."

@@ -17,6 +17,7 @@ from nas.cli.options import (
     print_facts,
     print_json,
     quiet_option,
+    resources,
     run_argument,
 )
 
@@ -116,23 +117,12 @@ def _overrides(flags: dict[str, Any], settings: tuple[str, ...]) -> dict[str, An
                 setting = {name: setting}
             over = merge(over, setting)
     if flags["worker_resources"]:
-        over = merge(over, {"engine": {"worker_resources": dict(map(_resource, flags["worker_resources"]))}})
+        over = merge(over, {"engine": {"worker_resources": resources(flags["worker_resources"])}})
     if (callbacks := callback_settings(flags["callbacks"])) is not None:
         over = merge(over, {"callbacks": callbacks})
     if flags["also"]:
         over = merge(over, {"also": [_further(text) for text in flags["also"]]})
     return with_settings(over, settings)
-
-
-def _resource(text: str) -> tuple[str, float]:
-    name, _, amount = text.rpartition("=")
-    try:
-        number = float(amount)
-    except ValueError:
-        number = 0.0
-    if not name.strip() or number <= 0:
-        raise click.BadParameter(f"{text!r}: expected NAME=NUMBER, for example fpga=1", param_hint="--worker-resources")
-    return name.strip(), number
 
 
 def _further(text: str) -> dict[str, str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from nas.cli.options import resources
 
 
 @click.command()
@@ -19,6 +22,10 @@ import click
 @click.option("--allow-custom-code", is_flag=True, help="Let requests name code, commands, files and other servers.")
 @click.option("--requests", type=click.FloatRange(0), default=200.0, show_default=True,
               help="Of one client in a second, at most; 0 for no limit.")  # fmt: skip
+@click.option("--address", help="Ray cluster of the searches: auto, or HOST:PORT of its head. This machine by default.")
+@click.option("--worker-gpus", type=click.FloatRange(0), help="Of each worker there: a fraction of one, or a number.")
+@click.option("--worker-resources", multiple=True, metavar="NAME=N", help="Custom ones of each worker. Repeatable.")
+@click.option("--device-node", help="Node of the cluster that measures: id, host, IP or custom resource device:NAME.")
 def serve(  # noqa: PLR0913 - the options
     root: Path,
     host: str,
@@ -28,15 +35,20 @@ def serve(  # noqa: PLR0913 - the options
     public_name: tuple[str, ...],
     allow_custom_code: bool,
     requests: float,
+    **engine: Any,
 ) -> None:
     """Serve searches over HTTP, with a page: launch, watch, pause, ask, download.
 
-    Jobs are processes of their own: they go on when the server ends, and it finds them again when it starts. The API
-    is described at /api/openapi.json.
+    Jobs are processes of their own: they go on when the server ends, and it finds them again when it starts. With
+    --address their scores and trainings are spread over a Ray cluster, which this machine belongs to. The API is
+    described at /api/openapi.json.
     """
+    from nas.service.cluster import chosen_cluster
     from nas.service.serving import Serving, serve_until_stopped
     from nas.service.settings import LOOPBACK
 
-    serving = Serving(root, host, port, jobs, token_file, allow_custom_code, requests)
+    engine["worker_resources"] = resources(engine["worker_resources"])
+    cluster = chosen_cluster(**engine)
+    serving = Serving(root, host, port, jobs, token_file, allow_custom_code, requests, cluster)
     hosts = public_name or (LOOPBACK if host in LOOPBACK else ())
     serve_until_stopped(serving, hosts, lambda line: click.echo(line, err=True))

@@ -59,7 +59,7 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
         return
     settings = task.config.search
     objective = predicted_objective(task, store)
-    runner = choose_runner(task, narrator, objective, gates)
+    runner = choose_runner(task, _Noting(narrator, store) if task.config.engine.address else narrator, objective, gates)
     search = make_search(task)
     search.begin_with([one.arch for one in labelled(task, store)])
     budget = Budget(settings.evaluations, settings.seconds)
@@ -195,6 +195,18 @@ def describe(progress: Progress) -> str:
         f"{progress.asked} candidates ({rate:.0f}/s), {progress.scored} scored, "
         f"{progress.rejected} over a limit, {progress.duplicates} seen before{failed}; {best}"
     )
+
+
+class _Noting(Silent):
+    """Tells a narrator, and keeps in the run file what becomes of the workers on a cluster."""
+
+    def __init__(self, narrator: Silent, store: RunStore) -> None:
+        self._narrator, self._store = narrator, store
+
+    def say(self, text: str) -> None:
+        """A line on the engine."""
+        self._narrator.say(text)
+        self._store.record("engine", {"said": text.removeprefix("engine: ")})
 
 
 class _Clock:

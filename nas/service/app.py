@@ -10,18 +10,20 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from nas.run import NothingFeasible
-from nas.service import other_routes, run_routes
+from nas.service import other_routes, run_routes, watch_routes
+from nas.service.answer import Json
 from nas.service.gatekeeper import Gatekeeper
 from nas.service.house import House
 from nas.service.refusal import Refusal, shown
 from nas.service.settings import ServiceSettings
 from nas.service.supervisor import Supervisor
+from nas.service.warming import Warming
 from nas.store import RunFileError
 from nas.views import UnknownCandidate
 
@@ -68,8 +70,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = Warming(settings.root)
         supervisor.start()
+        warming.start()
         yield
+        warming.close()
         supervisor.close()
 
     app = FastAPI(
@@ -85,8 +90,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.house = House(settings, supervisor)
     app.state.streams = Streams()
     app.include_router(run_routes.routes, prefix=API)
+    app.include_router(watch_routes.routes, prefix=API)
     app.include_router(other_routes.routes, prefix=API)
-    _answer_errors(app)
+    _answer_errors(app, settings.root)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/", include_in_schema=False)
@@ -97,30 +103,34 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     return app
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI, root: Path) -> None:
+    def without_root(rule: str) -> str:
+        """Where the runs are is nobody's business."""
+        return rule.replace(f"{root}/", "")
+
     @app.exception_handler(Refusal)
-    def refused(_: Request, error: Refusal) -> JSONResponse:
-        return JSONResponse(error.body(), error.status)
+    async def refused(_: Request, error: Refusal) -> Json:
+        return _answer(error.status, without_root(error.rule), error.field, error.value)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(_: Request, error: RequestValidationError) -> Json:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _answer(422, str(first["msg"]), field, first.get("input"))
 
     @app.exception_handler(HTTPException)
-    def missed(request: Request, error: HTTPException) -> JSONResponse:
+    async def missed(request: Request, error: HTTPException) -> Json:
         return _answer(error.status_code, f"{error.detail}; see /api/openapi.json", "path", request.url.path)
 
     @app.exception_handler(ValueError)
     @app.exception_handler(RuntimeError)
-    def foreseen(_: Request, error: Exception) -> JSONResponse:
+    async def foreseen(_: Request, error: Exception) -> Json:
         if type(error).__module__.split(".")[0] not in _OURS:
             raise error
         statuses = ((NothingFeasible, 404), (UnknownCandidate, 404), (RunFileError, 409))
         status = next((status for kind, status in statuses if isinstance(error, kind)), 422)
-        return _answer(status, str(error))
+        return _answer(status, without_root(str(error)))
 
 
-def _answer(status: int, rule: str, field: str | None = None, value: Any = None) -> JSONResponse:
-    return JSONResponse({"error": {"field": field, "value": shown(value), "rule": rule}}, status)
+def _answer(status: int, rule: str, field: str | None = None, value: Any = None) -> Json:
+    return Json({"error": {"field": field, "value": shown(value), "rule": rule}}, status)

@@ -13,6 +13,8 @@ from nas.service.refusal import Refusal
 
 async def no_unknown_query(request: Request) -> None:
     """Refuse a query parameter that the route does not know, with the nearest name, and one that is given twice."""
+    if not request.scope["query_string"]:
+        return
     known = set(_query_names(request.scope["route"].dependant))
     for name in request.query_params:
         if name not in known:

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,15 @@ WINDOW_S = 10.0
 MOST_CLIENTS = 10_000
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+_ALWAYS = tuple(
+    (name.encode(), value.encode())
+    for name, value in (
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    )
+)
 
 
 class Gatekeeper:
@@ -114,11 +123,8 @@ def _equal(a: str, b: str) -> bool:
 def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.setdefault("content-security-policy", POLICY)
-            headers.setdefault("x-content-type-options", "nosniff")
-            headers.setdefault("referrer-policy", "no-referrer")
-            headers.setdefault("cache-control", "no-store")
+            given = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(each for each in _ALWAYS if each[0] not in given)]
         await send(message)
 
     return sending

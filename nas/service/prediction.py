@@ -13,6 +13,7 @@ from nas.gates import Gates
 from nas.limits import gates_of
 from nas.service.refusal import Refusal
 from nas.service.requests import Predict
+from nas.views.plain import plain
 from search_spaces import load_space
 from search_spaces.arch import Architecture, InvalidArchitecture
 from search_spaces.expand import check_blocks
@@ -96,12 +97,14 @@ def _add_accuracy(asked: Predict, archs: list[Architecture], rows: list[dict[str
         raise Refusal(404, f"no such predictor; known: {', '.join(known) or 'none'}", "predictor", asked.predictor)
     predictor, facts = _fitted(path, path.stat().st_mtime_ns)
     frame = pd.DataFrame(rows).assign(arch=[arch.to_json() for arch in archs])
-    with _FITTED:
-        found = predict_table(
-            predictor, frame, coverage=asked.coverage, lower_is_better=facts.get("lower_is_better", False)
-        )
+    falling = facts.get("lower_is_better", False)
+    try:
+        with _FITTED:
+            found = predict_table(predictor, frame, coverage=asked.coverage, lower_is_better=falling)
+    except ValueError as error:  # networks unlike those that it was fitted to
+        raise Refusal(422, str(error), "archs") from None
     for row, predicted in zip(rows, found.rows.to_dict("records"), strict=True):
-        row |= {str(name): value for name, value in predicted.items()}
+        row.update(plain(predicted))
     return list(found.warnings)
 
 

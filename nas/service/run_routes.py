@@ -1,4 +1,4 @@
-"""Routes of runs: launch, watch, steer, ask, download."""
+"""Routes of runs: launch, steer, ask."""
 
 from __future__ import annotations
 
@@ -9,29 +9,41 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from nas import views
 from nas.run import NothingFeasible, Run
-from nas.service.artifacts import artifact, artifacts
+from nas.service.answer import Json
+from nas.service.answers import (
+    Best,
+    Candidate,
+    Comparison,
+    Named,
+    Overview,
+    Page,
+    Pareto,
+    Predictors,
+    Runs,
+    Scatter,
+    answers,
+)
 from nas.service.checks import no_unknown_query
-from nas.service.gatekeeper import REPORT_POLICY
 from nas.service.house import House
+from nas.service.job_table import Job
 from nas.service.refusal import Refusal
 from nas.service.requests import Launch
-from nas.service.stream import follow
-from nas.store.sampling import last_id
+from nas.views.plain import as_view
 
 Limit = Annotated[float | None, Query(gt=0, le=1e300, allow_inf_nan=False)]
 
 
-def house_of(request: Request) -> House:
+async def house_of(request: Request) -> House:
     """Of the application."""
     house: House = request.app.state.house
     return house
 
 
-def limits(  # noqa: PLR0913 - one for each cost
+async def limits(  # noqa: PLR0913 - one for each cost
     latency_ms: Limit = None,
     latency_upper_ms: Limit = None,
     params: Limit = None,
@@ -53,70 +65,48 @@ Limits = Annotated[dict[str, float], Depends(limits)]
 routes = APIRouter(prefix="/runs", tags=["runs"], dependencies=[Depends(no_unknown_query)])
 
 
-@routes.get("", summary="All runs, newest first")
-def list_runs(house: TheHouse) -> dict[str, Any]:
+@routes.get("", summary="All runs, newest first", responses=answers(Runs))
+def list_runs(house: TheHouse) -> Json:
     """One row a run."""
-    return {"runs": house.listing()}
+    return Json({"runs": house.listing()})
 
 
-@routes.post("", status_code=201, summary="Queue a search")
-def launch(house: TheHouse, asked: Launch) -> dict[str, Any]:
+@routes.post("", status_code=201, summary="Queue a search", responses=answers(Named, 201))
+def launch(house: TheHouse, asked: Launch) -> Json:
     """Check the settings, and queue a search in a process of its own."""
     config = house.config(asked.config)
     job = house.supervisor.launch(asked.name or _new_name(house.settings.root, config.data), config.to_dict())
-    return {"name": job.name, "state": job.state}
+    return _named(job, 201)
 
 
-@routes.get("/{run}", summary="A run on one screen")
-def show(house: TheHouse, run: str) -> dict[str, Any]:
+@routes.get("/{run}", summary="A run on one screen", responses=answers(Overview))
+def show(house: TheHouse, run: str) -> Json:
     """Settings, stages, counts, progress, throughput, best, winner, verification, and the state of its job."""
-    return house.overview(run)
+    return Json(house.overview(run))
 
 
-@routes.post("/{run}/pause", summary="Finish what is under way, then wait")
-def pause(house: TheHouse, run: str) -> dict[str, Any]:
+@routes.post("/{run}/pause", summary="Finish what is under way, then wait", responses=answers(Named))
+def pause(house: TheHouse, run: str) -> Json:
     """As Ctrl-C on the command."""
     house.directory(run)
     return _named(house.supervisor.pause(run))
 
 
-@routes.post("/{run}/resume", summary="Go on")
-def resume(house: TheHouse, run: str) -> dict[str, Any]:
+@routes.post("/{run}/resume", summary="Go on", responses=answers(Named))
+def resume(house: TheHouse, run: str) -> Json:
     """Queue a run that is paused, stopped or failed; it ends as if it had not been interrupted."""
     house.directory(run)
     return _named(house.supervisor.resume(run))
 
 
-@routes.post("/{run}/stop", summary="End")
-def stop(house: TheHouse, run: str) -> dict[str, Any]:
+@routes.post("/{run}/stop", summary="End", responses=answers(Named))
+def stop(house: TheHouse, run: str) -> Json:
     """Finish what is under way, then end; it can still be resumed."""
     house.directory(run)
     return _named(house.supervisor.stop(run))
 
 
-@routes.get("/{run}/stream", summary="Watch a run", response_class=StreamingResponse)
-def stream(house: TheHouse, run: str, request: Request) -> StreamingResponse:
-    """Server-sent events ``overview``, ``event`` and ``state``; Last-Event-ID continues after an event of the file."""
-    house.directory(run)
-    last = request.headers.get("last-event-id", "-1")
-    after = int(last) if re.fullmatch(r"-?[0-9]{1,15}", last) else -1
-    app = request.app.state
-    if app.streams.count >= house.settings.streams:
-        raise Refusal(429, f"{house.settings.streams} streams are open already; close one")
-
-    def look() -> tuple[Any, dict[str, Any], Any, list[dict[str, Any]]]:
-        state = house.state(run)
-        try:
-            with house.open(run) as opened:
-                mark, events = last_id(opened.store), opened.events()
-        except Refusal:
-            mark, events = None, []
-        return (mark, len(events), state["state"]), state, lambda: house.overview(run), [_short(e) for e in events]
-
-    return StreamingResponse(app.streams.counted(follow(look, after)), media_type="text/event-stream")
-
-
-@routes.get("/{run}/candidates", summary="Candidates, a page at a time")
+@routes.get("/{run}/candidates", summary="Candidates, a page at a time", responses=answers(Page))
 def candidates(  # noqa: PLR0913 - the query
     house: TheHouse,
     run: str,
@@ -125,90 +115,79 @@ def candidates(  # noqa: PLR0913 - the query
     sort: str = "id",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
-) -> dict[str, Any]:
+) -> Json:
     """Rows without designs; ``next`` is the ``after`` of the following page."""
-    return house.view(run, lambda opened: views.page(opened, outcome, sort, limit, after, at_most))
+    return Json(house.view(run, lambda opened: views.page(opened, outcome, sort, limit, after, at_most)))
 
 
-@routes.get("/{run}/candidates/{candidate}", summary="One candidate")
-def candidate(house: TheHouse, run: str, candidate: Annotated[int, InPath(ge=0, lt=2**53)]) -> dict[str, Any]:
+@routes.get("/{run}/candidates/{candidate}", summary="One candidate", responses=answers(Candidate))
+def candidate(house: TheHouse, run: str, candidate: Annotated[int, InPath(ge=0, lt=2**53)]) -> Json:
     """Its design, costs of every block, ancestors, and what one change would give."""
-    return house.view(run, lambda opened: views.candidate(opened, candidate))
+    return Json(house.view(run, lambda opened: views.candidate(opened, candidate)))
 
 
-@routes.get("/{run}/best", summary="The best candidate within further limits")
-def best(house: TheHouse, run: str, at_most: Limits, device: str | None = None) -> dict[str, Any]:
+@routes.get("/{run}/best", summary="The best candidate within further limits", responses=answers(Best))
+async def best(house: TheHouse, run: str, at_most: Limits, device: str | None = None) -> Json:
     """Of this run's candidates; with ``device`` the latency is that device's."""
-    return house.view(run, lambda opened: _best(house, opened, at_most, device))
+    if device is not None:
+        return await run_in_threadpool(
+            lambda: Json(house.view(run, lambda opened: _best_on(house, opened, at_most, device)))
+        )
+    return await house.answer(run, ("best", *sorted(at_most.items())), lambda opened: _best(opened, at_most))
 
 
-@routes.get("/{run}/pareto", summary="The Pareto set")
-def pareto(house: TheHouse, run: str) -> dict[str, Any]:
+@routes.get("/{run}/pareto", summary="The Pareto set", responses=answers(Pareto))
+async def pareto(house: TheHouse, run: str) -> Json:
     """What no other candidate beats in score and cost."""
-    return house.view(run, views.pareto)
+    return await house.answer(run, "pareto", views.pareto)
 
 
-@routes.get("/{run}/scatter", summary="All candidates as points and density")
-def scatter(
+@routes.get("/{run}/scatter", summary="All candidates as points and density", responses=answers(Scatter))
+async def scatter(
     house: TheHouse,
     run: str,
     points: Annotated[int, Query(ge=0, le=20_000)] = 2000,
     bins: Annotated[int, Query(ge=2, le=256)] = 64,
-) -> dict[str, Any]:
+) -> Json:
     """The Pareto set and a sample as points, the rest as counts of cells."""
-    return house.view(run, lambda opened: views.scatter(opened, points=points, bins=bins))
+    return await house.answer(
+        run, ("scatter", points, bins), lambda opened: views.scatter(opened, points=points, bins=bins)
+    )
 
 
-@routes.get("/{run}/compare", summary="Candidates side by side")
-def compare(house: TheHouse, run: str, ids: Annotated[str, Query(pattern=r"^[0-9]{1,15}(,[0-9]{1,15}){0,7}$")]) -> Any:
+@routes.get("/{run}/compare", summary="Candidates side by side", responses=answers(Comparison))
+def compare(house: TheHouse, run: str, ids: Annotated[str, Query(pattern=r"^[0-9]{1,15}(,[0-9]{1,15}){0,7}$")]) -> Json:
     """Up to eight candidates by their numbers, with commas."""
-    return house.view(run, lambda opened: views.compare(opened, [int(each) for each in ids.split(",")]))
+    return Json(house.view(run, lambda opened: views.compare(opened, [int(each) for each in ids.split(",")])))
 
 
-@routes.get("/{run}/predictors", summary="What the predictors of a run are worth")
-def predictors(house: TheHouse, run: str) -> dict[str, Any]:
+@routes.get("/{run}/predictors", summary="What the predictors of a run are worth", responses=answers(Predictors))
+async def predictors(house: TheHouse, run: str) -> Json:
     """Predicted against measured."""
-    return house.view(run, views.predictors)
+    return await house.answer(run, "predictors", views.predictors)
 
 
-@routes.get("/{run}/artifacts", summary="Files of a run")
-def list_artifacts(house: TheHouse, run: str) -> dict[str, Any]:
-    """Paths, bytes, SHA-256."""
-    return {"artifacts": artifacts(house.directory(run))}
-
-
-@routes.get("/{run}/artifacts/{path:path}", summary="One file of a run", response_class=FileResponse)
-def get_artifact(house: TheHouse, run: str, path: str) -> FileResponse:
-    """As a download; the report is shown, without scripts."""
-    file = artifact(house.directory(run), path)
-    if file.name == "report.html":
-        return FileResponse(file, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
-    return FileResponse(file, filename=file.name)
-
-
-def _best(house: House, run: Run, at_most: dict[str, float], device: str | None) -> dict[str, Any]:
+def _best(run: Run, at_most: dict[str, float]) -> dict[str, Any]:
     try:
-        if device is None:
-            [first] = views.page(run, "scored", "score", 1, None, at_most)["rows"] or [run.best(**at_most)]
-            found = {**first, "arch": run.architecture(first["id"])}
-        else:
-            if not house.settings.allow_custom_code and (device.startswith("command") or "/" in device):
-                raise Refusal(403, "is a command or a file; the server does not accept it", "device", device)
-            if "latency_ms" not in at_most:
-                raise Refusal(422, "a device goes with a budget; give latency_ms", "latency_ms")
-            found = run.best_on(device, **at_most)
+        return views.best(run, at_most)
     except NothingFeasible as error:
         raise Refusal(404, str(error), "limits", at_most) from None
-    return {**found, "arch": found["arch"].to_dict()}
 
 
-def _named(job: Any) -> dict[str, Any]:
-    return {"name": job.name, "state": job.state}
+def _best_on(house: House, run: Run, at_most: dict[str, float], device: str) -> dict[str, Any]:
+    if not house.settings.allow_custom_code and (device.startswith("command") or "/" in device):
+        raise Refusal(403, "is a command or a file; the server does not accept it", "device", device)
+    if "latency_ms" not in at_most:
+        raise Refusal(422, "a device goes with a budget; give latency_ms", "latency_ms")
+    try:
+        found = run.best_on(device, **at_most)
+    except NothingFeasible as error:
+        raise Refusal(404, str(error), "limits", at_most) from None
+    return as_view({**found, "arch": found["arch"].to_dict()})
 
 
-def _short(event: dict[str, Any]) -> dict[str, Any]:
-    """An event without its large parts: the overview has them."""
-    return {key: value for key, value in event.items() if isinstance(value, bool | int | str) or value is None}
+def _named(job: Job, status: int = 200) -> Json:
+    return Json({"name": job.name, "state": job.state}, status)
 
 
 def _new_name(root: Path, data: str) -> str:

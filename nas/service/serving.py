@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from nas.service.cluster import Cluster
 from nas.service.settings import LOOPBACK, ServiceSettings
 
 VARIABLE = "NETWRIGHT_TOKEN"
@@ -32,6 +33,7 @@ class Serving:
     token_file: Path | None
     allow_custom_code: bool
     requests: float
+    cluster: Cluster | None = None
 
 
 def serve_until_stopped(serving: Serving, hosts: tuple[str, ...], say: Callable[[str], None]) -> None:
@@ -52,11 +54,14 @@ def serve_until_stopped(serving: Serving, hosts: tuple[str, ...], say: Callable[
         allow_custom_code=serving.allow_custom_code,
         hosts=hosts,
         requests_per_second=serving.requests,
+        cluster=serving.cluster,
     )
     with _alone(settings), _bound(serving.host, serving.port) as listening:
         shown = f"[{serving.host}]" if ":" in serving.host else serving.host
         address = f"http://{shown}:{listening.getsockname()[1]}/"
         say(f"netwright serves {root} at {address}{f'?token={token}' if made else ''}")
+        if settings.cluster is not None:
+            say(f"searches go to {settings.cluster}")
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings),
@@ -106,7 +111,7 @@ class _alone:  # noqa: N801 - reads as a statement
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else Nagle stays on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

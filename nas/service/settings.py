@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.service.cluster import Cluster
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -21,6 +23,7 @@ class ServiceSettings:
         body_bytes: of a request, at most.
         requests_per_second: of one client, at most, over ten seconds; 0 for no limit.
         streams: followers of runs at the same time, at most.
+        cluster: of searches that name none; None leaves them on this machine.
     """
 
     root: Path
@@ -31,6 +34,7 @@ class ServiceSettings:
     body_bytes: int = 16 * 2**20
     requests_per_second: float = 200.0
     streams: int = 200
+    cluster: Cluster | None = None
 
     @property
     def own_folder(self) -> Path:

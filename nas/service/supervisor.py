@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.run import Run
+from nas.service.cluster import where_it_goes_on
 from nas.service.job_table import LIVE, Job, JobTable, State, now
 from nas.service.processes import Processes
 from nas.service.refusal import Refusal
@@ -33,6 +34,7 @@ class Supervisor:
         """Read the table; processes are looked for when it starts."""
         self.root = settings.root
         self._limit = settings.jobs
+        self._cluster = settings.cluster
         self.table = JobTable(settings.own_folder / "jobs.sqlite")
         self._processes = Processes(settings.own_folder / "logs")
         self._asked_to_end: dict[str, float] = {}
@@ -155,17 +157,32 @@ class Supervisor:
 
     def _start(self, job: Job) -> None:
         directory = self.root / job.name
-        config = None if find_run(directory) is not None else job.config
-        if config is None and find_run(directory) is None:
+        config, message = job.config, job.message
+        if find_run(directory) is not None:
+            config, message = None, self._told_of_its_cluster(directory, message)
+        elif config is None:
             self.table.put(replace(job, state="failed", message="its run file is gone"))
             return
+        elif self._cluster is not None:
+            config = self._cluster.placed(config)
         try:
             process = self._processes.find(directory) or self._processes.start(job.name, directory, config)
         except OSError as error:
             self.table.put(replace(job, state="failed", message=f"cannot be started: {error.strerror}"))
             return
         started = replace(job, state="running", pid=process.pid, born=process.born, started=now(), ended=None)
-        self.table.put(started)
+        self.table.put(replace(started, message=message))
+
+    def _told_of_its_cluster(self, directory: Path, message: str | None) -> str | None:
+        """A run keeps the cluster that its run file names; its message says so where the server has another."""
+        try:
+            with Run.open(directory) as run:
+                told = where_it_goes_on(self._cluster, run.config.engine.address)
+        except (ValueError, RuntimeError):  # a damaged run file, or its server is away: the command says which
+            return message
+        if told is None or told in (message or ""):
+            return message
+        return f"{message}; {told}" if message else told
 
 
 def _finished(directory: Path) -> bool:

@@ -4,6 +4,7 @@ Every view costs the same with a million candidates as with a thousand; what mus
 with the run file in ``nas.views.digest``.
 """
 
+from nas.views.best import best
 from nas.views.candidate import UnknownCandidate, candidate
 from nas.views.compare import compare
 from nas.views.devices import device, devices
@@ -16,6 +17,7 @@ from nas.views.scatter import pareto, scatter
 __all__ = [
     "InvalidQuery",
     "UnknownCandidate",
+    "best",
     "candidate",
     "compare",
     "device",

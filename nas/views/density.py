@@ -75,6 +75,6 @@ def merged(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray
     """Equal cells as one, with the sum of their counts."""
     low = cells.min(axis=0)
     width = int(np.ptp(cells[:, 1])) + 1
-    keys, place = np.unique((cells[:, 0] - low[0]) * width + cells[:, 1] - low[1], return_inverse=True)
-    found = np.column_stack([keys // width + low[0], keys % width + low[1]])
-    return found, np.bincount(place, counts).astype(np.int64)
+    sums = np.bincount((cells[:, 0] - low[0]) * width + cells[:, 1] - low[1], counts)  # few cells: no sorting
+    keys = np.flatnonzero(sums)
+    return np.column_stack([keys // width + low[0], keys % width + low[1]]), sums[keys].astype(np.int64)

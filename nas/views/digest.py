@@ -9,17 +9,16 @@ from collections import Counter, OrderedDict, deque
 from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from nas.callbacks.standing import Front
 from nas.run import Run
 from nas.store.sampling import FAILURES, counts, failure_counts, last_id, numbers
-from nas.store.schema import CANDIDATE
 from nas.views.density import Density
 from nas.views.nearest import Nearest
 
 Floats = NDArray[np.float64]
+Identity = tuple[str, int, int]
 COSTS = ("latency_ms", "macs")
 KEPT_RUNS, KEPT_FAILURES, KEPT_LOOKS = 16, 50, 64
 RATE_OVER_S = 60.0  # looks that a rate is taken from
@@ -64,9 +63,10 @@ class Digest:
         self.limits.update(limits)
         if any(outcomes.get(kind) for kind in FAILURES):
             self._fail(failure_counts(store, after, upto, KEPT_FAILURES))
-        if not self.cost and self.outcomes["scored"]:
-            self.cost = _cost_of(run)
-        for rows in numbers(store, ("id", "score", self.cost or COSTS[1]), after, upto):
+        if not self.cost:
+            self.cost = _cost_of(run, after, upto)
+        for rows in numbers(store, ("id", "score", self.cost), after, upto) if self.cost else ():
+            self.outcomes["scored"] += len(rows)
             self._take(rows)
         self.last = upto
 
@@ -111,11 +111,12 @@ class Digest:
         return (looks[-1][1] - looks[0][1]) / max(looks[-1][0] - looks[0][0], 1e-3)
 
 
-def _cost_of(run: Run) -> str:
-    """The latency where the first score has one, else MACs."""
-    query = sa.select(CANDIDATE.c[COSTS[0]]).where(CANDIDATE.c.outcome == "scored").order_by(CANDIDATE.c.id).limit(1)
-    rows = run.store.rows(query)
-    return COSTS[0] if rows and rows[0][COSTS[0]] is not None else COSTS[1]
+def _cost_of(run: Run, after: int, upto: int) -> str:
+    """The latency where the first score among these ids has one, else MACs; nothing without a score."""
+    first = next((rows for rows in numbers(run.store, ("id", COSTS[0]), after, upto, most=1) if len(rows)), None)
+    if first is None:
+        return ""
+    return COSTS[1] if np.isnan(first[0, 1]) else COSTS[0]
 
 
 def _undominated(cost: Floats, score: Floats) -> NDArray[np.intp]:
@@ -129,14 +130,19 @@ def _undominated(cost: Floats, score: Floats) -> NDArray[np.intp]:
     return found
 
 
-_KNOWN: OrderedDict[tuple[str, int, int], Digest] = OrderedDict()
+_KNOWN: OrderedDict[Identity, Digest] = OrderedDict()
 _LOCK = threading.Lock()
+
+
+def identity(run: Run) -> Identity:
+    """What tells a run from another that was made in its place: path, file number, configuration."""
+    path = Path(run.store.path).resolve()
+    return str(path), path.stat().st_ino, zlib.crc32(repr(run.store.fact("config")).encode())
 
 
 def digest_of(run: Run) -> Digest:
     """The digest of a run, as of now; one for each run file is kept in memory."""
-    path = Path(run.store.path).resolve()
-    key = (str(path), path.stat().st_ino, zlib.crc32(repr(run.store.fact("config")).encode()))
+    key = identity(run)
     with _LOCK:
         found = _KNOWN.pop(key, None) or Digest(limit_names(run))
         _KNOWN[key] = found

@@ -14,6 +14,7 @@ from nas.views.plain import as_view, plain
 from nas.views.stages import stages
 
 Event = dict[str, Any]
+SAID = 20  # of what becomes of the workers
 FINALIST = ("top1", "epochs", "stopped_early", "failure")
 
 
@@ -45,7 +46,8 @@ def overview(run: Run) -> dict[str, Any]:
 
     Returns: "name", "directory", "config", "task", "constraints", "also", "stages", "candidates", "outcomes",
         "feasible_share", "limits" and "failures" (by count), "progress", "throughput", "best", "improvements",
-        "winner", "finalists", "measured", "epochs", "test", "verification", "guard", "summary", "finished"; JSON-ready.
+        "engine" (what became of workers on a cluster, oldest first), "winner", "finalists", "measured", "epochs",
+        "test", "verification", "guard", "summary", "finished"; JSON-ready.
     """
     config, digest = run.config, digest_of(run)
     with digest.lock:
@@ -56,7 +58,7 @@ def overview(run: Run) -> dict[str, Any]:
     return as_view(
         {
             "name": run.directory.name,
-            "directory": str(run.directory),
+            "directory": run.directory.name,
             "config": config.to_dict() | {"store": None},
             **_asked(config),
             "task": run.store.fact("task"),
@@ -64,6 +66,7 @@ def overview(run: Run) -> dict[str, Any]:
             "also": [{"device": one.device, "at_most": one.latency} for one in config.also],
             "changed": _changed(run),
             "stages": stages(run, config),
+            "engine": [{"time": event["time"], "said": event["said"]} for event in run.events("engine")[-SAID:]],
             **{key: value for key, value in facts.items() if key != "best_id"},
             "best": known.get(facts["best_id"]),
             "winner": known.get(winner["id"]) if winner else None,

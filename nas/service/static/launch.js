@@ -18,7 +18,7 @@ const FIELDS = [
 ];
 
 export async function launchView(page) {
-  const inputs = {}, said = h("div", { role: "status", "aria-live": "polite" });
+  const inputs = {}, said = h("div", { role: "status", "aria-live": "polite" }), where = h("p", { class: "note" });
   const rows = FIELDS.map(([key, label, attributes, help]) => {
     inputs[key] = h("input", { id: `f-${key}`, name: key, type: "text", autocomplete: "off", "aria-describedby": `h-${key}`, ...attributes });
     return h("div", { class: "field" }, h("label", { for: `f-${key}` }, label), inputs[key], h("small", { id: `h-${key}` }, help));
@@ -62,8 +62,16 @@ export async function launchView(page) {
       location.hash = runLink(made.name);
     } catch (problem) { fail(problem); start.disabled = false; }
   });
-  replace(page, h("header", {}, h("h1", {}, "New search"), h("p", { class: "note" }, "First an estimate: how many networks keep the limits, and how long it takes. Then start.")), form, said);
+  replace(page, h("header", {}, h("h1", {}, "New search"), h("p", { class: "note" }, "First an estimate: how many networks keep the limits, and how long it takes. Then start."), where), form, said);
+  tellWhere(where).catch(() => {});
   fillLists(lists).catch(() => {});
+}
+
+async function tellWhere(box) {
+  const { cluster } = await get("cluster");
+  if (!cluster) return;
+  const node = cluster.device_node ? `; latencies are measured on its node ${cluster.device_node}` : "";
+  replace(box, `Searches run on the Ray cluster at ${cluster.address}${cluster.answers === false ? ", which does not answer now" : node}.`);
 }
 
 async function fillLists([data, spaces, devices]) {

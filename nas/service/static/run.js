@@ -88,9 +88,14 @@ function head(o, name, act) {
   return h("header", { class: "run-head" },
     h("p", { class: "crumb" }, h("a", { href: "#/" }, "Runs"), " / ", name),
     h("h1", {}, name, " ", stateMark(o.state || (o.finished ? "finished" : null), o.verification && o.verification.verdict)),
-    h("p", { class: "run-facts" }, [o.data, o.config.space, o.device, o.score, ...limits, `seed ${o.seed}`].map((text) => h("span", {}, text))),
+    h("p", { class: "run-facts" }, [o.data, o.config.space, o.device, o.score, ...limits, `seed ${o.seed}`, ...onCluster(o.config.engine)].map((text) => h("span", {}, text))),
     o.job && o.job.message ? h("p", { class: "problem" }, o.job.message) : null,
     h("p", { class: "actions" }, frozen ? null : controls(o, act), h("a", { class: "button", href: `${runLink(name)}/predictors` }, "Predictors")));
+}
+
+function onCluster(engine) {
+  if (!engine || !engine.address) return [];
+  return [`Ray at ${engine.address}`, ...(engine.device_node ? [`measured on ${engine.device_node}`] : [])];
 }
 
 function controls(o, act) {
@@ -126,6 +131,7 @@ function progress(o) {
     h("div", { class: "columns" },
       h("div", {}, h("h3", {}, "Outcomes"), bars(Object.entries(o.outcomes).sort((a, b) => b[1] - a[1]), count)),
       h("div", {}, h("h3", {}, "Rejected by"), o.limits.some((l) => l.count) ? bars(o.limits.filter((l) => l.count).map((l) => [metricName(l.metric).replace(", ms", ""), l.count]), count, "quiet") : nothing("No limit rejected any.")),
+      o.engine && o.engine.length ? h("div", {}, h("h3", {}, "Cluster"), h("ul", { class: "note" }, o.engine.slice(-6).map((e) => h("li", {}, e.said, " ", h("small", {}, when(e.time)))))) : null,
       o.failures.length ? h("div", {}, h("h3", {}, "Failures"), bars(o.failures.map((f) => [`${f.outcome}: ${f.reason}`, f.count]), count, "alarm")) : null),
     o.improvements.length > 1 ? h("details", {}, h("summary", {}, "Best score so far"), lineChart([...o.improvements, [o.candidates, o.improvements.at(-1)[1]]],
       { x: "candidates", y: "best score", label: "Best score by number of candidates", steps: true, showX: (v) => si(v) })) : null);

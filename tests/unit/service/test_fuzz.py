@@ -1,6 +1,7 @@
 """Whatever is asked, the answer is never 5xx: requests made up from the schema by schemathesis."""
 
 import json
+from collections import Counter
 
 import pytest
 import schemathesis
@@ -8,10 +9,17 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from report_runs import finished_run
+from schemathesis.core.transport import Response
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from nas.service.app import create_app
 from nas.service.settings import ServiceSettings
 
+CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
 pytestmark = pytest.mark.filterwarnings("default")
 
 
@@ -30,7 +38,7 @@ def test_no_request_is_answered_with_a_server_error(tmp_path, monkeypatch):
     app = create_app(ServiceSettings(root=tmp_path / "root", requests_per_second=0))
     client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     schema = schemathesis.openapi.from_dict(app.openapi())
-    asked = 0
+    asked, answered = 0, Counter()
     for operation in schema.get_all_operations():
         found = operation.ok()
         if found.path.endswith("/stream"):
@@ -47,9 +55,12 @@ def test_no_request_is_answered_with_a_server_error(tmp_path, monkeypatch):
             assert answer.status_code < 500, (case.method, case.formatted_path, answer.text)
             if answer.status_code >= 400:
                 assert set(answer.json()["error"]) == {"field", "value", "rule"}
+            answered[answer.status_code] += 1
+            case.validate_response(Response.from_any(answer), checks=CHECKS)
 
         send()
     assert asked > 500
+    assert answered[200] > 100
 
 
 @given(text=st.text(max_size=200) | st.binary(max_size=200))

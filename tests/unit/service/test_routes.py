@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from report_runs import finished_run
 
+from nas.run import Run
 from nas.service.app import create_app
 from nas.service.settings import ServiceSettings
+from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
 
 RUN = "/api/v1/runs/digits"
@@ -120,7 +123,8 @@ def test_files_of_a_run_and_nothing_else(server, root, tmp_path):
         assert refused(server.get(f"{RUN}/artifacts/{path}"), 404, "path")
     for name in (".service", "..", "%2e%2e", "digits%2F..%2Fdigits"):
         assert server.get(f"/api/v1/runs/{name}/artifacts").status_code == 404
-    assert server.get(f"{RUN}/artifacts/run.sqlite").content == (root / "digits" / "run.sqlite").read_bytes()
+    for name in ("out.json", "away"):
+        (root / "digits" / name).unlink()
 
 
 def test_costs_of_posted_networks(server):
@@ -159,6 +163,97 @@ def test_the_schema_describes_every_route_with_a_summary(server):
     assert len(routes) >= 20
     assert all(route["summary"] for route in routes)
     assert json.dumps(schema)
+
+
+def test_every_answer_is_described(server):
+    schema = server.get("/api/openapi.json").json()
+    for path, verbs in schema["paths"].items():
+        for route in verbs.values():
+            [(status, answer)] = [each for each in route["responses"].items() if each[0] in ("200", "201")]
+            if path.endswith(("/stream", "{path}")):
+                continue
+            assert answer["content"]["application/json"]["schema"]["$ref"], (path, status)
+
+
+def test_nothing_says_where_the_runs_are(server, root):
+    asked = [RUN, "/api/v1/runs", f"{RUN}/best", f"{RUN}/best?params=1", f"{RUN}/candidates/99999", f"{RUN}/artifacts"]
+    assert server.get(RUN).json()["directory"] == "digits"
+    for path in asked:
+        assert str(root) not in server.get(path).text, path
+
+
+def test_best_is_found_anew_as_a_run_grows(tmp_path):
+    finished_run(tmp_path / "whole")
+    with Run.open(tmp_path / "whole") as run:
+        results = list(run.store.results())
+        facts = {name: run.store.fact(name) for name in ("config", "task")}
+        limit = float(np.median(run.candidates()["params"]))
+    app = create_app(ServiceSettings(root=tmp_path, requests_per_second=0))
+    with RunStore.create(tmp_path / "grown" / FILE_NAME, facts) as store:
+        client = TestClient(app, base_url="http://127.0.0.1")
+        assert refused(client.get("/api/v1/runs/grown/best"), 404, "limits", "no candidate was scored")
+        for at in range(0, 600, 150):
+            store.append(results[at : at + 150])
+            store.commit()
+            for limits in ({}, {"params": limit}, {"params": limit, "latency_ms": 0.15}):
+                found = client.get("/api/v1/runs/grown/best", params=limits)
+                with Run.open(tmp_path / "grown") as run:
+                    table = run.candidates()
+                within = table[table["params"] <= limits.get("params", np.inf)]
+                within = within[within["latency_upper_ms"] <= limits.get("latency_ms", np.inf)]
+                if within.empty:
+                    assert refused(found, 404, "limits")
+                    continue
+                expected = within.sort_values(["score", "id"], ascending=[False, True]).iloc[0]
+                assert (found.json()["id"], found.json()["score"]) == (expected["id"], expected["score"])
+
+
+WRONG = (
+    ("get", "/api/v1/runs/digits/best?params=1e999", None),
+    ("get", "/api/v1/runs/digits/best?params=-1", None),
+    ("get", "/api/v1/runs/digits/best?params=9" + "9" * 400, None),
+    ("get", "/api/v1/runs/digits/best?latency_ms=1&device=%F0%9F%9A%80", None),
+    ("get", "/api/v1/runs/digits/best?latency_ms=1&device=" + "x" * 3000, None),
+    ("get", "/api/v1/runs/digits/best?latency_ms=1&device=onnxruntime:threads=999999999999", None),
+    ("get", "/api/v1/runs/digits/candidates?after=99999999999999999999", None),
+    ("get", "/api/v1/runs/digits/compare?ids=999999999999999", None),
+    ("get", "/api/v1/runs/" + "x" * 3000, None),
+    ("get", "/api/v1/runs/%F0%9F%9A%80", None),
+    ("get", "/api/v1/runs/%FF%00", None),
+    ("post", "/api/v1/runs/" + "x" * 3000 + "/resume", None),
+    ("get", "/api/v1/runs/digits/artifacts/" + "x" * 3000, None),
+    ("get", "/api/v1/devices/" + "x" * 300, None),
+    ("post", "/api/v1/runs", '{"config": {"data": "digits", "space": "zen-tiny\\ud800"}}'),
+    ("post", "/api/v1/runs", '{"config": {"data": "digits", "seed": 1e400}}'),
+    ("post", "/api/v1/runs", '{"config": {"data": "digits", "seed": NaN}}'),
+    ("post", "/api/v1/runs", '{"config": {"data": "digits", "search": {"evaluations": -1}}}'),
+    ("post", "/api/v1/runs", '{"config": {"data": "digits", "search": {"evaluations": 1' + "0" * 5000 + "}}}"),
+    ("post", "/api/v1/runs", '{"config": {"constraints": {"params": "\\u0661\\u0662M\\u0000"}}}'),
+    ("post", "/api/v1/runs", '{"config": {"search": {"score": "zem"}}}'),
+    ("post", "/api/v1/runs", '{"config": {"device": "onnxruntim"}}'),
+    ("post", "/api/v1/runs", "[" * 100_000),
+    ("post", "/api/v1/runs", '{"name": "\\ud800", "config": {}}'),
+    ("post", "/api/v1/estimate", '{"config": {"space": "\\ud800"}}'),
+    ("post", "/api/v1/predict", '{"archs": ["\\ud800"]}'),
+    ("post", "/api/v1/predict", '{"archs": [{"version": 2, "blocks": [{"kind": "conv", "channels": 1e999}]}]}'),
+    ("post", "/api/v1/predict", '{"archs": [{"version": 2, "blocks": [{"kind": "\\ud800", "channels": 8}]}]}'),
+    ("post", "/api/v1/predict", '{"archs": ["SuperConvK3BNRELU(3,' + "9" * 5000 + ',1,1)"]}'),
+    ("post", "/api/v1/predict", '{"archs": ["SuperConvK3BNRELU(3,8,1,1)"], "space": "\\ud800", "device": "x"}'),
+    ("post", "/api/v1/predict", '{"archs": ["SuperConvK3BNRELU(3,8,1,1)"], "space": "zen-tiny", "device": "\\ud800"}'),
+    ("post", "/api/v1/predict", '{"archs": ["SuperConvK3BNRELU(3,8,1,1)"], "coverage": NaN}'),
+    ("post", "/api/v1/predict", '{"archs": ["SuperConvK3BNRELU(3,8,1,1)"], "input_shape": [3, 1e300, 2]}'),
+    ("post", "/api/v1/devices", '{"rows": [NaN]}'),
+    ("post", "/api/v1/devices", '{"name": "\\ud800", "version": 1}'),
+)
+
+
+@pytest.mark.parametrize(("verb", "path", "body"), WRONG, ids=range(len(WRONG)))
+def test_what_is_odd_is_refused_in_words(server, monkeypatch, tmp_path, verb, path, body):
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    content = {} if body is None else {"content": body, "headers": {"content-type": "application/json"}}
+    answer = server.request(verb, path, **content)
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.json()["error"]["rule"]
 
 
 def test_the_page_is_served_and_asks_nobody_else(server):

@@ -1,0 +1,197 @@
+"""The stream of a run, its files while it is written, and what is remembered of it."""
+
+import asyncio
+import hashlib
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+from functools import partial
+
+import pytest
+from fastapi.testclient import TestClient
+from report_runs import finished_run
+
+from nas.client import _events
+from nas.run import Run
+from nas.service import artifacts as files
+from nas.service import memory, stream
+from nas.service.app import create_app
+from nas.service.serving import _bound
+from nas.service.settings import ServiceSettings
+from nas.store import FILE_NAME, RunStore
+
+RUN = "/api/v1/runs/digits"
+
+
+@pytest.fixture
+def root(tmp_path):
+    finished_run(tmp_path / "digits")
+    return tmp_path
+
+
+@pytest.fixture
+def app(root):
+    return create_app(ServiceSettings(root=root, requests_per_second=0))
+
+
+def old(path):
+    """As if it had been written long ago."""
+    for file in path.parent.glob(f"{path.name}*"):
+        os.utime(file, (1e9, 1e9 + file.stat().st_size))
+
+
+def told(app, seconds, after=0):
+    """Events of the stream in so many seconds."""
+    house = app.state.house
+
+    async def gather():
+        lines = []
+        following = stream.follow(partial(stream.look, house, "digits"), partial(house.overview, "digits"), after)
+        try:
+            async with asyncio.timeout(seconds):
+                async for line in following:
+                    lines.append(line)
+        except TimeoutError:
+            pass
+        return "".join(lines)
+
+    text = asyncio.run(gather())
+    return text, list(_events(line.encode() for line in text.splitlines(keepends=True)))
+
+
+def test_the_stream_tells_every_event_once_and_goes_on_after_a_number(app, root, monkeypatch):
+    monkeypatch.setattr(stream, "AT_ONCE", 7)
+    with Run.open(root / "digits") as run:
+        kinds = [event["kind"] for event in run.events()]
+    _, events = told(app, 1.0)
+    assert [data["kind"] for kind, _, data in events if kind == "event"] == kinds
+    assert [number for kind, number, _ in events if kind == "event"] == [str(i + 1) for i in range(len(kinds))]
+    assert [data["state"] for kind, _, data in events if kind != "event"] == ["finished", "finished"]
+    assert events[-1][0] == "overview"
+    _, rest = told(app, 1.0, after=len(kinds) - 2)
+    assert [data["kind"] for kind, _, data in rest if kind == "event"] == kinds[-2:]
+
+
+def test_an_unchanged_file_is_not_opened_again_and_silence_is_broken(app, root, monkeypatch):
+    old(root / "digits" / FILE_NAME)
+    monkeypatch.setattr(stream, "LOOK_S", 0.05)
+    monkeypatch.setattr(stream, "KEEP_ALIVE_S", 0.2)
+    opened = []
+    real = Run.open.__func__
+    monkeypatch.setattr(Run, "open", classmethod(lambda cls, path: opened.append(path) or real(cls, path)))
+    monkeypatch.setattr("nas.service.supervisor._finished", lambda _: True)
+    text, _ = told(app, 1.5)
+    assert text.count(": still here") >= 3
+    assert len(opened) <= 3  # the look, the overview
+
+
+def test_a_remembered_answer_is_that_of_the_file_as_it_is(app, root):
+    file = root / "digits" / FILE_NAME
+    old(file)
+    house, asked = app.state.house, []
+
+    def count(run):
+        asked.append(run)
+        return {"events": len(run.events())}
+
+    first = house.remembered("digits", "count", count)
+    assert house.remembered("digits", "count", count) == first
+    assert len(asked) == 1
+    with RunStore.open(file, writable=True) as store:
+        store.record("note", {})
+    assert json.loads(house.remembered("digits", "count", count))["events"] == json.loads(first)["events"] + 1
+    assert memory.stamp_of(file) is None  # too young to be told from a second write in the same tick
+    assert memory.stamp_of(root / "none" / FILE_NAME) is None
+
+
+def test_those_who_ask_at_once_wait_for_one_answer(root, app):
+    old(root / "digits" / FILE_NAME)
+    asked = []
+
+    def slow(run):
+        asked.append(run)
+        time.sleep(0.3)
+        return {}
+
+    threads = [threading.Thread(target=app.state.house.remembered, args=("digits", "slow", slow)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(asked) == 1
+
+
+def test_a_run_file_is_sent_whole_while_it_is_written(app, root, tmp_path):
+    """Every copy is sound, with all that was committed before it was asked for."""
+    client = TestClient(app, base_url="http://127.0.0.1")
+    writing, written = threading.Event(), [0]
+
+    def write():
+        with RunStore.open(root / "digits" / FILE_NAME, writable=True) as store:
+            while not writing.is_set():
+                store.record("note", {"n": written[0] + 1, "text": "x" * 2000})
+                written[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for i in range(5):
+            time.sleep(0.1)
+            before = written[0]
+            answer = client.get(f"{RUN}/artifacts/run.sqlite")
+            assert answer.status_code == 200
+            copy = tmp_path / f"copy{i}" / FILE_NAME
+            copy.parent.mkdir()
+            copy.write_bytes(answer.content)
+            with sqlite3.connect(copy) as database:
+                assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            with Run.open(copy.parent) as run:
+                assert len(run.events("note")) >= before
+                assert len(run.candidates(scored_only=False)) == 600
+    finally:
+        writing.set()
+        writer.join()
+    assert written[0] > 5
+    assert {path.name for path in (root / ".service").iterdir()} <= {
+        "jobs.sqlite",
+        "jobs.sqlite-wal",
+        "jobs.sqlite-shm",
+    }
+
+
+def test_a_file_that_is_no_database_is_refused(app, root):
+    (root / "digits" / "other.sqlite").write_text("no database, but long enough to be looked at" * 40)
+    answer = TestClient(app, base_url="http://127.0.0.1").get(f"{RUN}/artifacts/other.sqlite")
+    assert answer.status_code == 409
+    assert "cannot be copied" in answer.json()["error"]["rule"]
+
+
+def test_sums_are_read_once_for_every_state_of_a_file(root, monkeypatch):
+    file = root / "digits" / "winner" / "model.onnx"
+    file.parent.mkdir()
+    reads = []
+    real = files._read_sha256
+    monkeypatch.setattr(files, "_read_sha256", lambda path: reads.append(path) or real(path))
+
+    def listed():
+        return {each["path"]: each["sha256"] for each in files.artifacts(root / "digits")}["winner/model.onnx"]
+
+    file.write_bytes(b"first")
+    os.utime(file, (1e9, 1e9))
+    assert listed() == listed() == hashlib.sha256(b"first").hexdigest()
+    assert reads.count(file) == 1
+    file.write_bytes(b"other")  # as long, and just now
+    assert listed() == listed() == hashlib.sha256(b"other").hexdigest()
+    assert reads.count(file) == 3  # a young file is read each time
+    os.utime(file, (1e9, 1e9 + 1))
+    assert listed() == listed() == hashlib.sha256(b"other").hexdigest()
+    assert reads.count(file) == 4
+
+
+def test_answers_do_not_wait_for_the_clients_acknowledgement():
+    """Asyncio turns Nagle's algorithm off only where the socket names its protocol: 40 ms for every answer."""
+    with _bound("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
