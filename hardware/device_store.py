@@ -108,6 +108,6 @@ def write_whole(path: Path, text: str) -> None:
         with os.fdopen(handle, "w") as file:
             file.write(text)
         os.replace(draft, path)
-    except BaseException:
+    except BaseException:  # an interrupt too: no draft is left behind
         Path(draft).unlink(missing_ok=True)
         raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import from_pretrained, resume, save_pretrained, search, trust
+    from nas.api import from_pretrained, resume, save_pretrained, search, trust, tune
     from nas.client import Client
     from nas.config import Config
     from nas.records import Budget, Candidate, Constraint, Failure, Success
@@ -20,6 +20,7 @@ _HOMES = {
     "search": "nas.api",
     "resume": "nas.api",
     "trust": "nas.api",
+    "tune": "nas.api",
     "from_pretrained": "nas.api",
     "save_pretrained": "nas.api",
     "Client": "nas.client",
@@ -45,6 +46,7 @@ __all__ = [
     "save_pretrained",
     "search",
     "trust",
+    "tune",
 ]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from nas.config import Config, merge
+from nas.config import Config, InvalidConfig, checked, merge
 from nas.narrator import Narrator, Silent
 from nas.run import Run, new_directory
 
 if TYPE_CHECKING:
     from nas.export.pretrained import ExportReport
+    from nas.train.recipe import Recipe
+    from search_spaces.arch import Architecture
     from search_spaces.build import Network
 
 
@@ -97,6 +99,60 @@ def trust(
     asked = TrustSettings(data=data, space=space, limits=dict(limits or {}), seed=seed, **settings)
     with _narrator(verbose) as narrator:
         return judge_proxies(asked, Path(out), narrator)
+
+
+def tune(  # noqa: PLR0913 - the facts of a tuning, all named
+    spec: str | Architecture,
+    *,
+    data: str | None = None,
+    out: str | Path,
+    recipe: Recipe | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    engine: Literal["auto", "serial", "ray"] = "auto",
+    workers: int | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Find a better recipe for training one architecture; the same work as ``netwright tune``.
+
+    Args:
+        spec: the architecture, or a published structure, a JSON file, or RUN:ID.
+        data: dataset, as for ``nas.train.data.load_dataset``; None takes that of the run in RUN:ID.
+        out: folder for recipe.yaml and all trials; what an interrupted call left there is used.
+        recipe: the one to begin with, or its settings, for example {"epochs": 20}.
+        seed: of proposals, initial weights, batch order and augmentation.
+        device: "cpu", "cuda" or "cuda:N".
+        engine: "auto" takes Ray for long work where there are two cores or an address.
+        workers: most trainings side by side; None takes the CPUs there are.
+        address: of a Ray cluster; None starts a private one.
+        verbose: tell what is going on, on stderr.
+        settings: further ones of ``nas.train.tuned.settings.TuneSettings``: trials (20 by default), repeats, bounds ...
+    Returns: what ``netwright tune --json`` prints, see docs/commands.md, but for the folder.
+    Raises: InvalidConfig, InvalidRecipe, InvalidArchitecture, InvalidDataset, InvalidPlacement, InvalidTorchDevice,
+        OtherTuning, TrainingDiverged, RunFileError, RayUnavailable.
+    """
+    from nas.spec import Spec, load_spec
+    from nas.train.recipe import Recipe
+    from nas.train.torch_device import check_torch_device
+    from nas.train.trials.engine import Placement
+    from nas.train.tuned.run import tune_in
+    from nas.train.tuned.settings import TuneSettings
+    from nas.train.tuned.tuning import Tuning
+
+    check_torch_device(device, "tune: device")
+    placement = Placement(engine, workers, address)
+    asked = checked(TuneSettings, {"trials": 20, **settings}, "tune")
+    if asked.trials < 2:
+        raise InvalidConfig(f"tune: trials={asked.trials}, expected at least 2")
+    given = recipe if isinstance(recipe, Recipe) else Recipe.from_dict(recipe or {})
+    found = load_spec(spec) if isinstance(spec, str) else Spec(spec)
+    if (source := data or found.data) is None:
+        raise InvalidConfig('tune: which images? give data, for example data="digits"')
+    tuning = Tuning(found.arch, source, given, asked, seed, device, test=True)
+    with _narrator(verbose) as narrator:
+        return tune_in(Path(out), tuning, placement, narrator)
 
 
 def save_pretrained(

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -33,6 +33,7 @@ Milliseconds = Annotated[float, BeforeValidator(parse_latency_ms), PlainSerializ
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Count = Annotated[float, BeforeValidator(parse_count)]
 Bytes = Annotated[float, BeforeValidator(parse_bytes)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class InvalidConfig(ValueError):
@@ -263,10 +264,7 @@ class Config(Strict):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
         """Check a mapping; raises InvalidConfig with the first offending setting and the nearest known name."""
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            raise InvalidConfig(f"{where}: {_explain(cls, error)}") from None
+        return checked(cls, data, where)
 
     @classmethod
     def from_yaml(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Self:
@@ -339,6 +337,14 @@ def with_settings(base: Mapping[str, Any], texts: Iterable[str]) -> dict[str, An
     for text in texts:
         merged = merge(merged, parse_setting(text))
     return merged
+
+
+def checked(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Settings of a kind; raises InvalidConfig with the first offending setting and the nearest known name."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InvalidConfig(f"{where}: {_explain(model, error)}") from None
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -108,7 +108,7 @@ def trial_reports(kind: str, payload: Mapping[str, Any]) -> list[TrialReport]:
     if kind == WINNER_EPOCH:
         return [_report("winner", payload)]
     curve = payload.get("curve")
-    if not isinstance(curve, list):
+    if not isinstance(curve, list | tuple):
         return []
     training = f"{kind}-{payload['id']}" if "id" in payload else kind
     return [_report(training, epoch) for epoch in curve if isinstance(epoch, Mapping) and "epoch" in epoch]

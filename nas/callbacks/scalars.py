@@ -21,8 +21,10 @@ def trial_scalars(report: TrialReport) -> dict[str, float]:
 
 
 def summary_scalars(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What the run ended with: score, latencies, test accuracy."""
-    best = summary["best"]
+    """What the run ended with: score, latencies, test accuracy; of a tuning or a training, its plain numbers."""
+    best = summary.get("best")
+    if not isinstance(best, Mapping):
+        return finite({f"end/{name}": value for name, value in summary.items() if type(value) in {int, float}})
     values = {
         "best/score": best["score"],
         "best/latency_predicted_ms": best["latency_ms"]["predicted"],

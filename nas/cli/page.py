@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
+from nas.cli.html_file import echo_written, html_file_option
 from nas.cli.options import run_argument
 
 PAGE = "page.html"
@@ -13,11 +15,7 @@ PAGE = "page.html"
 
 @click.command()
 @run_argument
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write, its folder is made; page.html in the run by default.",
-)
+@html_file_option(PAGE)
 def page(run: Path, out: Path | None) -> None:
     """Write the page of a run as one HTML file: plot, candidates of the front, finalists, predictors, devices.
 
@@ -27,8 +25,4 @@ def page(run: Path, out: Path | None) -> None:
     from nas.views.document import write_page
 
     with Run.open(run) as opened:
-        path = out or opened.directory / PAGE
-        try:
-            click.echo(write_page(opened, path))
-        except OSError as error:
-            raise click.BadParameter(f"{path}: cannot be written ({error.strerror})", param_hint="--out") from None
+        echo_written(partial(write_page, opened), out or opened.directory / PAGE)

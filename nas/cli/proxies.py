@@ -19,6 +19,7 @@ from nas.cli.options import (
     quiet_option,
     seed_option,
 )
+from nas.cli.placement import placement_options
 from nas.cli.stdout import print_line
 
 
@@ -79,9 +80,7 @@ def list_proxies(as_json: bool) -> None:
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Recipe setting, e.g. batch_size=32.")
 @seed_option("Of everything random.")
-@click.option("--engine", type=click.Choice(["auto", "serial", "ray"]), default="auto", help="Where the work runs.")
-@click.option("--workers", type=click.IntRange(1), help="Trainings side by side; one per CPU by default.")
-@click.option("--address", help="Of a running Ray cluster.")
+@placement_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder; else runs/trust-<data>-<space>.")
 @json_option
 @quiet_option
@@ -112,6 +111,7 @@ def trust(  # noqa: PLR0913 - the options
     Called again after an interruption it goes on. The report also holds a rank ensemble:
     `netwright search --score ensemble:FOLDER`.
     """
+    from nas.cli.ray_watch import RayWatch
     from nas.config import with_settings
     from nas.objective import CLOSED_FORM, SCORES
     from nas.proxies.settings import TrustSettings
@@ -125,7 +125,7 @@ def trust(  # noqa: PLR0913 - the options
         seed=seed,
     )  # fmt: skip
     directory = out or Path("runs") / re.sub(r"[^A-Za-z0-9]+", "-", f"trust-{data}-{space}").strip("-")
-    with narrator(quiet) as teller:
+    with narrator(quiet) as teller, RayWatch(directory, FILE_NAME):
         try:
             report = judge_proxies(asked, directory, teller, engine=engine, workers=workers, address=address)
         except KeyboardInterrupt:

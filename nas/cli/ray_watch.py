@@ -25,9 +25,14 @@ _PROCESSES = ("gcs_server", "raylet")
 class RayWatch:
     """Looks at the processes of Ray from a thread while a block runs."""
 
-    def __init__(self, run: Path) -> None:
-        """Args: run: directory that can be resumed."""
-        self._run = run
+    def __init__(self, run: Path, again: str | None = None) -> None:
+        """Say what can be gone on with.
+
+        Args:
+            run: directory that can be resumed.
+            again: a file in it that the same command goes on from; None: ``netwright resume`` does.
+        """
+        self._run, self._again = run, again
         self._ended = threading.Event()
         self._known: dict[str, Any] = {}
         self._missing_since: float | None = None
@@ -74,7 +79,9 @@ class RayWatch:
         import psutil
 
         text = f"netwright: Ray has lost {missing}; what was committed is in the run"
-        if find_run(self._run):
+        if self._again is not None and (self._run / self._again).exists():
+            text += f", go on with the same command; it is in {self._run}"
+        elif self._again is None and find_run(self._run):
             text += f", go on with: netwright resume {self._run}"
         click.echo(text, err=True)
         for process in [] if not self._known else psutil.Process().children(recursive=True):
@@ -95,7 +102,7 @@ def _lives(process: Any) -> bool:
 
 def _head_of(ray: Any) -> str | None:
     """host:port of the head of a cluster that was joined; None when Ray does not say."""
-    with suppress(Exception):
+    with suppress(Exception):  # Ray raises bare ones while it goes down
         return str(ray.get_runtime_context().gcs_address)
     return None
 

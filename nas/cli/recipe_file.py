@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.train.recipe import Recipe
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
@@ -24,6 +27,16 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
         )
     Recipe.from_dict(found)
     return dict(found)
+
+
+def recipe_of(epochs: int | None, recipe_file: Path | None, settings: Sequence[str]) -> Recipe:
+    """Of --recipe, --epochs and --set; the latter win. Raises InvalidConfig, InvalidRecipe."""
+    from nas.config import with_settings
+    from nas.train.recipe import Recipe
+
+    given = read_recipe_file(recipe_file) if recipe_file else {}
+    given |= {} if epochs is None else {"epochs": epochs}
+    return Recipe.from_dict(with_settings(given, settings))
 
 
 def read_settings(path: Path, example: str) -> dict[str, Any]:

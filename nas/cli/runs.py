@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nas.cli.html_file import echo_written, html_file_option
 from nas.cli.options import json_option, limit_options, print_facts, print_json, print_table, run_argument
 
 COLUMNS = ("id", "score", "latency_ms", "latency_upper_ms", "params", "macs", "depth", "convs", "peak_memory_bytes")
@@ -95,22 +97,14 @@ def best(run: Path, device: str | None, as_json: bool, **limits: str | None) -> 
 
 @click.command()
 @run_argument
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write, its folder is made; report.html in the run by default.",
-)
+@html_file_option("report.html")
 def report(run: Path, out: Path | None) -> None:
     """Write the offline HTML report of a run; an unfinished run can be reported as well."""
     from nas.report import write_report
     from nas.run import REPORT, Run
 
     with Run.open(run) as opened:
-        path = out or opened.directory / REPORT
-        try:
-            click.echo(write_report(opened, path))
-        except OSError as error:
-            raise click.BadParameter(f"{path}: cannot be written ({error.strerror})", param_hint="--out") from None
+        echo_written(partial(write_report, opened), out or opened.directory / REPORT)
 
 
 def _certificate(row: dict[str, Any]) -> str:

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option, narrator, print_facts, print_json, quiet_option, seed_option
+from nas.cli.options import (
+    callback_option,
+    callback_settings,
+    json_option,
+    narrator,
+    print_facts,
+    print_json,
+    quiet_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
+    from nas.callbacks.dispatcher import Dispatcher
     from nas.train.evaluate import Evaluation
     from nas.train.fit import EpochReport, FitReport
-    from nas.train.recipe import Recipe
 
 
 @click.command()
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--address", help="Of a running Ray cluster, where the processes are to be.")
 @seed_option("Of initial weights, batch order and augmentation.")
+@callback_option
 @json_option
 @quiet_option
 def train(  # noqa: PLR0913 - the options
@@ -47,6 +57,7 @@ def train(  # noqa: PLR0913 - the options
     workers: int,
     address: str | None,
     seed: int,
+    callbacks: tuple[str, ...],
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -54,6 +65,10 @@ def train(  # noqa: PLR0913 - the options
 
     SPEC is a published structure, a JSON file, or RUN:ID.
     """
+    from nas.callbacks.callback import RunStart
+    from nas.callbacks.choice import make_callbacks
+    from nas.callbacks.telling import telling
+    from nas.cli.recipe_file import recipe_of
     from nas.config import InvalidConfig
     from nas.export.card import CardFacts
     from nas.export.pretrained import save_pretrained
@@ -70,34 +85,27 @@ def train(  # noqa: PLR0913 - the options
     if (source := data or found.data) is None:
         raise InvalidConfig("train: which images? give --data, for example --data digits")
     dataset = load_dataset(source)
-    recipe = _recipe(epochs, recipe_file, settings)
+    recipe = recipe_of(epochs, recipe_file, settings)
     check_shares(min(recipe.batch_size, len(dataset.train)), workers)
     checkpoint = checkpoint_beside(out, overwrite)
     network = build_network(found.arch, dataset, seed=seed)
-    with narrator(quiet) as teller, with_threads(threads):
-        tell = _epoch_teller(teller, recipe.epochs)
+    choices = make_callbacks(callback_settings(callbacks) or ())
+    asked = {"spec": spec, "data": source, "seed": seed, "recipe": recipe.to_dict()}
+    start = RunStart(out.with_name(f"{out.name}-log"), asked, 0, resumed=checkpoint.exists())
+    with narrator(quiet) as teller, with_threads(threads), telling(choices, start, teller) as dispatcher:
+        tell = _epoch_teller(teller, recipe.epochs, dispatcher)
         report = fit_together(
             network, dataset, recipe, seed=seed, workers=workers, device=device, threads=threads, address=address,
             checkpoint=checkpoint, on_epoch=tell,
         )  # fmt: skip
         test = evaluate_test(network, dataset, device=device)
+        dispatcher.end(_facts(out, report, test), "finished")
     last = report.curve[-1]
     validation = Evaluation(last.validation_top1, last.validation_loss, len(dataset.validation))
     facts = CardFacts(metrics={"validation": validation, "test": test})
     exported = save_pretrained(out, network, task=dataset.task, facts=facts)
     checkpoint.unlink(missing_ok=True)
     _print_result(out, report, test, exported.size_bytes, as_json)
-
-
-def _recipe(epochs: int | None, recipe_file: Path | None, settings: tuple[str, ...]) -> Recipe:
-    """Of --recipe, --epochs and --set; the latter win."""
-    from nas.cli.recipe_file import read_recipe_file
-    from nas.config import with_settings
-    from nas.train.recipe import Recipe
-
-    given = read_recipe_file(recipe_file) if recipe_file else {}
-    given |= {} if epochs is None else {"epochs": epochs}
-    return Recipe.from_dict(with_settings(given, settings))
 
 
 def checkpoint_beside(out: Path, overwrite: bool) -> Path:
@@ -118,28 +126,34 @@ def checkpoint_beside(out: Path, overwrite: bool) -> Path:
     return checkpoint
 
 
-def _epoch_teller(teller: Any, epochs: int) -> Callable[[EpochReport], None]:
+def _epoch_teller(teller: Any, epochs: int, dispatcher: Dispatcher) -> Callable[[EpochReport], None]:
+    from nas.callbacks.dispatcher import WINNER_EPOCH
+
     def tell(report: EpochReport) -> None:
         teller.update(
             f"epoch {report.epoch} of {epochs}, loss {report.train_loss:.3f}, "
             f"validation top-1 {report.validation_top1:.4f}",
             report.epoch / epochs,
         )
+        dispatcher.event(WINNER_EPOCH, asdict(report))
 
     return tell
 
 
-def _print_result(out: Path, report: FitReport, test: Evaluation, sizes: dict[str, int], as_json: bool) -> None:
+def _facts(out: Path, report: FitReport, test: Evaluation) -> dict[str, Any]:
     last = report.curve[-1]
-    facts = {
+    return {
         "directory": str(out),
         "test_top1": test.top1,
         "test_standard_error": test.standard_error,
         "test_images": test.n,
         "validation_top1": last.validation_top1,
         "epochs": last.epoch,
-        "files": sizes,
     }
+
+
+def _print_result(out: Path, report: FitReport, test: Evaluation, sizes: dict[str, int], as_json: bool) -> None:
+    facts = {**_facts(out, report, test), "files": sizes}
     if as_json:
         print_json({**facts, "curve": [asdict(epoch) for epoch in report.curve]})
     else:

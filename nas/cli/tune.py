@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from nas.cli.options import json_option, narrator, print_json, quiet_option, seed_option
+from nas.cli.options import (
+    callback_option,
+    callback_settings,
+    json_option,
+    narrator,
+    print_json,
+    quiet_option,
+    seed_option,
+)
+from nas.cli.placement import placement_options
 from nas.cli.stdout import print_line
 
 
@@ -33,11 +42,10 @@ from nas.cli.stdout import print_line
     show_default=True,
     help="Trials that may be under way at once. The outcome depends on it, not on --workers.",
 )
-@click.option("--engine", type=click.Choice(["auto", "serial", "ray"]), default="auto", help="Where the work runs.")
-@click.option("--workers", type=click.IntRange(1), help="Trainings side by side; one per CPU by default.")
-@click.option("--address", help="Of a running Ray cluster.")
+@placement_options
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @seed_option("Of proposals, initial weights, batch order and augmentation.")
+@callback_option
 @json_option
 @quiet_option
 def tune(  # noqa: PLR0913 - the options
@@ -58,6 +66,7 @@ def tune(  # noqa: PLR0913 - the options
     address: str | None,
     device: str,
     seed: int,
+    callbacks: tuple[str, ...],
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -67,10 +76,11 @@ def tune(  # noqa: PLR0913 - the options
     more --trials it adds some. `netwright train --recipe OUT/recipe.yaml` and `netwright search --config
     OUT/recipe.yaml` take the result.
     """
-    from nas.cli.recipe_file import read_recipe_file, read_settings
-    from nas.config import InvalidConfig, with_settings
+    from nas.callbacks.choice import make_callbacks
+    from nas.cli.ray_watch import RayWatch
+    from nas.cli.recipe_file import read_settings, recipe_of
+    from nas.config import InvalidConfig
     from nas.spec import load_spec
-    from nas.train.recipe import Recipe
     from nas.train.torch_device import check_torch_device
     from nas.train.trials.engine import Placement
     from nas.train.tuned.run import FILE_NAME, tune_in
@@ -81,16 +91,16 @@ def tune(  # noqa: PLR0913 - the options
     found = load_spec(spec)
     if (source := data or found.data) is None:
         raise InvalidConfig("tune: which images? give --data, for example --data digits")
-    given = read_recipe_file(recipe_file) if recipe_file else {}
-    recipe = Recipe.from_dict(with_settings({**given, **({"epochs": epochs} if epochs else {})}, settings))
+    recipe = recipe_of(epochs, recipe_file, settings)
     limits = read_bounds_file(read_settings(bounds, "learning_rate: {low: 0.01, high: 0.5}")) if bounds else {}
     asked = TuneSettings(
         trials=trials, repeats=repeats, drop=not no_drop, eta=eta, lookahead=lookahead, bounds=limits
     )  # fmt: skip
     tuning = Tuning(found.arch, source, recipe, asked, seed, device, test=True)
-    with narrator(quiet) as teller:
+    told = make_callbacks(callback_settings(callbacks) or ())
+    with narrator(quiet) as teller, RayWatch(out, FILE_NAME):
         try:
-            result = tune_in(out, tuning, Placement(engine, workers, address), teller)
+            result = tune_in(out, tuning, Placement(engine, workers, address), teller, told)
         except KeyboardInterrupt:
             if (out / FILE_NAME).exists():
                 click.echo(f"go on with the same command; what is done is in {out}", err=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.compress.gap.result import PASSES, PruningEpoch, PruningResult, images_per_epoch
+from nas.compress.gap.result import PruningEpoch, PruningResult
 from nas.compress.gap.run import run_to_end
 from nas.compress.gap.selection import largest_weights
 from nas.compress.gap.settings import InvalidPruning, PruningSettings, check_range
@@ -25,10 +25,12 @@ from nas.compress.gap.training import (
     pruning_identity,
     pruning_result,
 )
-from nas.compress.gap.workers import Job, load_saved, saved
+from nas.compress.gap.workers import Job
 from nas.compress.graph import copied
 from nas.compress.masks import Masks
 from nas.compress.prunable import Prunable, find_prunable
+from nas.compress.saved_training import load_saved, saved
+from nas.compress.training_cost import PASSES, images_per_epoch
 from nas.train.advance import advance
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.distill import Distillation
@@ -248,4 +250,4 @@ class GradualPruning:
         self.curve = [PruningEpoch.from_dict(epoch) for epoch in state["curve"]]
 
     def _identity(self) -> dict[str, Any]:
-        return pruning_identity(self._job, self._settings, self._seed)
+        return pruning_identity(self._job, self._training.begun, self._settings, self._seed)

@@ -9,7 +9,7 @@ from typing import cast
 
 from nas.callbacks.callback import RunStart
 from nas.callbacks.choice import make_callbacks
-from nas.callbacks.dispatcher import Dispatcher
+from nas.callbacks.telling import telling
 from nas.callbacks.watched_store import WatchedStore
 from nas.config import Config
 from nas.narrator import Silent
@@ -26,15 +26,10 @@ def watching(store: RunStore, config: Config, directory: Path, narrator: Silent)
     if not callbacks:
         yield store
         return
-    dispatcher = Dispatcher(callbacks, config.search.population, narrator.say)
     known = sum(store.outcomes().values())
     resumed = known > 0 or bool(store.events())
-    dispatcher.start(RunStart(directory, config.to_dict(), known, resumed), store.results())
-    try:
+    start = RunStart(directory, config.to_dict(), known, resumed)
+    with telling(callbacks, start, narrator, store.results(), config.search.population) as dispatcher:
         yield cast(RunStore, WatchedStore(store, dispatcher))
-    except BaseException as error:
-        lines = str(error).strip().splitlines() or [""]
-        dispatcher.end(None, f"{type(error).__name__}: {lines[0]}".rstrip(": "))
-        raise
     finished = store.events("finished")
     dispatcher.end(finished[-1]["summary"] if finished else None, "finished")

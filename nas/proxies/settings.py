@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nas.config import InvalidConfig
 from nas.objective import CLOSED_FORM, SCORES
+from nas.typed_fields import check_types
 
 FEWEST = 8  # networks: below that no correlation can be told from chance
 Members = Literal["closed", "cheap", "all"]
@@ -48,6 +49,7 @@ class TrustSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "proxies trust: ", InvalidConfig)
         for name, least in (("networks", FEWEST), ("repeats", 0), ("epochs", 1), ("images", 10)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -40,7 +40,11 @@ def render(run: Run) -> str:
     )
     name = Path(facts.directory).name or facts.directory
     return _template().render(
-        name=name, config=facts.config, headline=headline(facts), sections=sections, style=_style()
+        title=name,
+        said=[f"data {facts.config.data}", f"device {facts.config.device}"],
+        headline=headline(facts),
+        sections=sections,
+        style=_style(),
     )
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.typed_fields import check_types
+
 
 class InvalidDistillation(ValueError):
     """A setting of the distillation is out of its range."""
@@ -36,6 +38,7 @@ class Distillation:
     name: str = "teacher"
 
     def __post_init__(self) -> None:
+        check_types(self, "distillation: ", InvalidDistillation)
         if not 0 <= self.weight <= 1 or not self.temperature > 0:
             raise InvalidDistillation(
                 f"distillation: weight={self.weight}, temperature={self.temperature}, expected 0 to 1 and above 0"

@@ -24,6 +24,7 @@ from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Halving, Verdict
 from nas.train.race import CandidateLike, FinalistResult, Race, check_race, checkpoint_path
 from nas.train.recipe import Recipe
+from nas.train.torch_device import check_torch_device
 
 GRACE_STEPS = 150  # before so many steps all networks look alike, and a comparison would be a lottery
 SERIAL_BELOW_SECONDS = 20.0  # Ray needs about ten seconds to start
@@ -69,8 +70,9 @@ def train_finalists(  # noqa: PLR0913 - the race's facts, all named
         on_result: called once per candidate when it has finished or fallen out, in no promised order.
         on_epoch: called with (id, report) after every epoch trained now.
     Returns: one result per candidate, in the order given.
-    Raises: InvalidRace, InvalidDataset, InvalidRecipe, RayUnavailable (only when engine is "ray").
+    Raises: InvalidRace, InvalidDataset, InvalidRecipe, InvalidTorchDevice, RayUnavailable (only when engine is "ray").
     """
+    check_torch_device(device, "device")
     recipe = replace(recipe, epochs=max_epochs)
     entrants = tuple(Entrant(c.id, c.arch.to_dict(), dataset_spec, recipe.to_dict(), seed, device) for c in candidates)
     dataset = load_dataset(dataset_spec)

@@ -8,35 +8,24 @@ reported and applies ``nas.train.halving``, so it decides alike for any timing a
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import torch
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 from nas.runners.ray_session import start_ray
 from nas.train.entrant import Entrant
 from nas.train.fit import EpochReport, Training, TrainingDiverged
 from nas.train.halving import Curve, Halving
 from nas.train.race import FinalistResult, Race
+from nas.train.tune_experiment import Experiment, broken_by, go_on, report_epoch, use_one_thread
 
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # a few trials: saving the state is cheap, losing it is not
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new console output prints even with verbose=0
-
-from ray import tune
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
-
-MAX_WORKER_CRASHES = 3  # per candidate
-_CHECKPOINT = "training.pt"
-_NAME = "tune"
+_LOG = logging.getLogger(__name__)
 
 
 def train_with_ray(race: Race, address: str | None, workers: int | None = None) -> list[FinalistResult]:
@@ -49,58 +38,51 @@ def train_with_ray(race: Race, address: str | None, workers: int | None = None) 
     Raises: RayUnavailable.
     """
     with start_ray(address, workers) as cpus, _running(race, min(workers or cpus, cpus)):
-        grid = _tuner(race).fit()
-    results = {}
-    for outcome in grid:
-        entrant_id = outcome.config["entrant"]["id"]
-        metrics = outcome.metrics or {}
-        failure = metrics.get("failure") or (_last_line(outcome.error) if outcome.error else None)
-        results[entrant_id] = race.result(entrant_id, _reports(metrics), failure)
+        results = _fit(race)
+        if missing := [entrant.id for entrant in race.entrants if entrant.id not in results]:
+            _LOG.warning("finalists: Tune's state lacks %d of them; all are trained again", len(missing))
+            _experiment(race).forget()
+            results = _fit(race)
     return [results[entrant.id] for entrant in race.entrants]
 
 
-def _tuner(race: Race) -> tune.Tuner:
-    gpu = race.entrants[0].device != "cpu"
-    trainable = tune.with_resources(train_entrant, {"cpu": 1, "gpu": int(gpu)})
-    path = race.storage_dir.resolve() / _NAME
-    if tune.Tuner.can_restore(str(path)):
-        return tune.Tuner.restore(str(path), trainable=trainable, resume_errored=True)
-    return tune.Tuner(
-        trainable,
+def _fit(race: Race) -> dict[int, FinalistResult]:
+    """Results by id."""
+    results = {}
+    for outcome in _experiment(race).run():
+        entrant_id = outcome.config["entrant"]["id"]
+        metrics = outcome.metrics or {}
+        failure = metrics.get("failure") or (broken_by(outcome.error) if outcome.error else None)
+        results[entrant_id] = race.result(entrant_id, _reports(metrics), failure)
+    return results
+
+
+def _experiment(race: Race) -> Experiment:
+    return Experiment(
+        name="finalists",
+        path=race.storage_dir.resolve() / "tune",
+        train=train_entrant,
+        gpu=race.entrants[0].device != "cpu",
+        trial_name=_trial_name,
+        choice=tune.TuneConfig(scheduler=CertainHalving(race.halving)),
+        listener=_Forward(),
         param_space={"entrant": tune.grid_search([entrant.to_dict() for entrant in race.entrants])},
-        tune_config=tune.TuneConfig(
-            scheduler=CertainHalving(race.halving),
-            reuse_actors=True,
-            trial_dirname_creator=_trial_name,
-            trial_name_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=_NAME,
-            storage_path=str(path.parent),
-            failure_config=tune.FailureConfig(max_failures=MAX_WORKER_CRASHES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
-            callbacks=[_Forward()],
-            verbose=0,
-        ),
+        retry_broken=True,
     )
 
 
 def train_entrant(config: dict[str, Any]) -> None:
     """Train one candidate in a worker and report after every epoch; Tune stops or pauses it from outside."""
-    torch.set_num_threads(1)
+    use_one_thread()
     training = Entrant.from_dict(config["entrant"]).start()
-    if (checkpoint := tune.get_checkpoint()) is not None:
-        with checkpoint.as_directory() as folder:
-            training.load(Path(folder) / _CHECKPOINT)
+    go_on(training)
     while training.epoch < training.recipe.epochs:
         try:
             training.train_epoch()
         except TrainingDiverged as error:
             tune.report(_metrics(training, str(error)))
             return
-        with tempfile.TemporaryDirectory() as folder:
-            training.save(Path(folder) / _CHECKPOINT)
-            tune.report(_metrics(training, None), checkpoint=tune.Checkpoint.from_directory(folder))
+        report_epoch(training, _metrics(training, None))
 
 
 def _metrics(training: Training, failure: str | None) -> dict[str, Any]:
@@ -121,10 +103,6 @@ def _id(trial: Trial) -> int:
 
 def _has_begun(trial: Trial) -> bool:
     return bool((trial.last_result or {}).get("curve"))
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 class CertainHalving(FIFOScheduler):  # type: ignore[misc]
@@ -181,16 +159,11 @@ def _running(race: Race, most: int) -> Iterator[None]:
     """Make the race and the number of trainings side by side known to ``_Forward`` and ``CertainHalving``.
 
     Tune pickles both and brings them back with a restored race, so they cannot hold listeners nor what may change.
-    Tune's own log is silenced: what breaks comes back as a ``failure``.
     """
     token, most_token = _race.set(race), _most.set(most)
-    log = logging.getLogger("ray.tune")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
         _race.reset(token)
         _most.reset(most_token)
 
@@ -209,7 +182,7 @@ class _Forward(tune.Callback):  # type: ignore[misc]
         self._finished(trial, trial.last_result.get("failure"))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._finished(trial, "the worker died; see the log of Ray")
+        self._finished(trial, broken_by(trial.get_error()))
 
     def _finished(self, trial: Trial, failure: str | None) -> None:
         if (race := _race.get()) is not None:

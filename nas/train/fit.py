@@ -6,7 +6,6 @@ resumed is, on the CPU with the same number of threads, equal bit for bit to one
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from torch import Generator, Tensor, nn
 
 from nas.train.advance import advance
 from nas.train.augment import choose_augment
+from nas.train.begun_network import begun_network
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.distill import Distillation
 from nas.train.ema import WeightAverage
@@ -30,6 +30,7 @@ from nas.train.precision import Precision
 from nas.train.recipe import Recipe
 from nas.train.schedule import set_learning_rate
 from nas.train.seeding import seeded
+from nas.train.torch_device import check_torch_device
 
 _HOPELESS = 20.0  # a mean loss above this many times that of guessing does not come back
 _CHECK_EVERY = 50  # steps between looks at the loss; each look waits for the GPU
@@ -118,6 +119,7 @@ class Training:
     Attributes:
         curve: one report per finished epoch.
         final: the network to evaluate and deliver: averaged weights, or the model itself without averaging.
+        begun: which network it began with, for checkpoints.
     """
 
     def __init__(  # noqa: PLR0913 - the training's facts, all named
@@ -131,7 +133,8 @@ class Training:
         distillation: Distillation | None = None,
         after_step: Callable[[nn.Module], None] | None = None,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.device(check_torch_device(device, "device"))
+        self.begun = begun_network(model)
         self.distillation = None if distillation is None else distillation.fresh()
         self.after_step = after_step
         self.recipe, self.seed, self.dataset = recipe, seed, dataset
@@ -273,11 +276,11 @@ class Training:
         }
         if self.distillation is not None and (learned := self.distillation.state_dict()):
             state["distillation"] = learned
-        save_checkpoint(path, state, self._identity())
+        save_checkpoint(path, state, self.identity())
 
     def load(self, path: Path) -> None:
         """Go back to a saved state; raises InvalidCheckpoint when it is another training's."""
-        state = load_checkpoint(path, self._identity())
+        state = load_checkpoint(path, self.identity())
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
@@ -288,13 +291,10 @@ class Training:
             self.distillation.load_state_dict(state["distillation"])
         self.curve = [EpochReport(**report) for report in state["curve"]]
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to fit."""
-        shapes = repr([(name, tuple(value.shape)) for name, value in self.model.state_dict().items()])
-        arch = getattr(self.model, "arch", None)
         return {
-            "architecture": getattr(arch, "digest", None),
-            "network": hashlib.sha256(shapes.encode()).hexdigest()[:20],
+            **self.begun,
             "dataset": [self.dataset.name, len(self.dataset.train), list(self.dataset.mean)],
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, cast
+
+from nas.typed_fields import check_types
 
 OPTIMISERS = ("auto", "sgd", "adamw")
 AUGMENTATIONS = ("auto", "none", "shift", "flip_crop", "flip_crop_cutout")
@@ -14,8 +16,23 @@ class InvalidRecipe(ValueError):
     """A training setting is out of its range or unknown."""
 
 
+class PlainSettings:
+    """What all recipes share: they are plain data, back and forth."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; given as arguments it makes the same recipe."""
+        return asdict(cast(Any, self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote; raises InvalidRecipe for an unknown or ill-typed setting."""
+        return cls(**checked_settings(cls, data))
+
+
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(PlainSettings):
     """Settings of one training. The defaults suit small networks on small images.
 
     Attributes:
@@ -57,18 +74,10 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise InvalidRecipe(f"recipe.{name}={getattr(self, name)!r}, expected one of {', '.join(known)}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``Recipe(**recipe.to_dict())`` is the same recipe."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote; raises InvalidRecipe for an unknown or ill-typed setting."""
-        return cls(**checked_settings(cls, data))
-
 
 def check_ranges(recipe: object, ranges: Iterable[tuple[str, float, float]]) -> None:
-    """Raise InvalidRecipe unless every (name, at least, below) holds."""
+    """Raise InvalidRecipe unless all settings are of their types and every (name, at least, below) holds."""
+    check_types(recipe, "recipe.", InvalidRecipe)
     for name, least, below in ranges:
         value = getattr(recipe, name)
         if not least <= value < below:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _NAME = re.compile(r"cpu|cuda(?::(?P<index>[0-9]{1,4}))?")
 
@@ -11,15 +15,16 @@ class InvalidTorchDevice(ValueError):
     """No such device, or not on this machine."""
 
 
-def check_torch_device(name: str, where: str = "train_device") -> str:
+def check_torch_device(device: str | torch.device, where: str = "train_device") -> str:
     """Check the name of a device that PyTorch is to compute on.
 
     Args:
-        name: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda" or "cuda:N", or PyTorch's own object.
         where: how the message calls the setting.
     Returns: the name.
     Raises: InvalidTorchDevice: another name, or a CUDA device that this machine does not have.
     """
+    name = str(device)
     match = _NAME.fullmatch(name)
     if match is None:
         raise InvalidTorchDevice(f"{where}={name!r}, expected cpu, cuda or cuda:N")

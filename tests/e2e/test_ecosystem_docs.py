@@ -1,5 +1,6 @@
 """The documentation: what it names exists, what it shows runs, the site is whole and loads nothing from elsewhere."""
 
+import ast
 import importlib
 import os
 import re
@@ -24,6 +25,7 @@ from predictors.proxies.module_proxies import MODULE_PROXIES
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 OWN = [*(DOCS / name for name in ("index.md", "quickstart.md", "concepts.md")), *sorted((DOCS / "howto").glob("*.md"))]
+PACKAGES = ("nas", "search_spaces", "predictors", "hardware")
 IDS = [page.stem for page in OWN]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXTERNAL = re.compile(
@@ -57,9 +59,13 @@ def test_commands_of_a_page_exist_with_their_options(page):
 
 
 @pytest.mark.parametrize("page", [page for page in OWN if blocks(page, "python")], ids=lambda page: page.stem)
-def test_python_of_a_page_has_no_mistake(page):
+def test_python_of_a_page_imports_what_exists(page):
     for text in blocks(page, "python"):
-        compile(text, str(page), "exec")
+        for node in ast.walk(ast.parse(text, str(page))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in PACKAGES:
+                module = importlib.import_module(node.module)
+                missing = [name.name for name in node.names if not hasattr(module, name.name)]
+                assert missing == [], f"{page}: {node.module}"
 
 
 def loaded(tmp_path, monkeypatch, page, name):
@@ -91,10 +97,12 @@ def test_the_callback_of_the_page_works(tmp_path, monkeypatch, capsys):
 
 
 def test_settings_of_the_pages_are_settings():
-    for page in OWN:
-        for text in blocks(page, "yaml"):
-            config = Config.from_dict(yaml.safe_load(text), page.name)
-            make_callbacks(config.callbacks)
+    found = [(page.name, yaml.safe_load(text)) for page in OWN for text in blocks(page, "yaml")]
+    assert found
+    for page, settings in found:
+        config = Config.from_dict(settings, page)
+        assert Config.from_dict(config.to_dict()) == config, page
+        assert len(make_callbacks(config.callbacks)) == len(config.callbacks), page
 
 
 def rows():

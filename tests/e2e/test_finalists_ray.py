@@ -122,6 +122,20 @@ def test_a_killed_race_is_restored_and_ends_alike(tmp_path, after):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["tuner.pkl", "experiment_state-*.json"])
+def test_a_race_outlives_a_damaged_state_of_tune(tmp_path, caplog, damaged):
+    with start_ray(workers=2):
+        first = run(tmp_path, "ray")
+        for file in (tmp_path / "tune").glob(damaged):
+            file.write_text("x")
+        with caplog.at_level(logging.WARNING):
+            assert run(tmp_path, "ray") == first
+    if damaged == "tuner.pkl":
+        assert "finalists: Tune's state in" in caplog.text
+        assert "cannot be read (invalid load key, 'x'.); trainings under way begin again" in caplog.text
+
+
+@pytest.mark.slow
 def test_a_read_only_home_does_not_keep_ray_from_starting(tmp_path):
     script = "from nas.runners.ray_session import start_ray\nwith start_ray(workers=1) as n: print('cpus', n)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HOME": "/proc/nowhere"}

@@ -223,6 +223,8 @@ def test_wrong_addresses_say_so(tab: Browser, runs: Path) -> None:
         ):
             tab.open(f"{server.address}#/{place}")
             tab.wait(f"document.body.innerText.includes({words!r})")
+            assert tab.evaluate("location.hash") == f"#/{place}"  # the address stays, to be mended
+            assert "undefined" not in tab.text()
 
 
 def test_the_exported_page_works_from_a_disk_and_runs_nothing_of_the_data(tab: Browser, tmp_path: Path) -> None:

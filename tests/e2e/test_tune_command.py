@@ -131,9 +131,23 @@ def test_recorded_trials_outlive_a_damaged_state_of_tune(server, place, whole):
     command.wait()
     (place / "damaged" / "work" / "trials" / "tune-5" / "tuner.pkl").write_text("x")
     ended = server.run(*asked, cwd=place)
-    assert "cannot be read (invalid load key, 'x'.); trials under way begin again" in ended.err
+    assert "cannot be read (invalid load key, 'x'.); trainings under way begin again" in ended.err
     assert same(ended.json(), whole[0])
     assert events(place / "damaged") == whole[1]
+
+
+@pytest.mark.slow
+def test_a_lost_raylet_ends_a_tuning_in_one_line(server, place, whole):
+    asked = (*TUNE, "--engine", "ray", "--workers", "2", "--out", "raylet")
+    command = server.start(*asked, cwd=place)
+    assert until(lambda: recorded(place / "raylet") >= 1)
+    (raylet,) = [child for child in psutil.Process(command.pid).children() if child.name() == "raylet"]
+    raylet.kill()
+    ended = command.wait()
+    assert ended.code == 2
+    assert "Ray has lost its process raylet" in ended.err
+    assert "go on with the same command; it is in raylet" in ended.err
+    assert same(server.run(*TUNE, *SERIAL, "--out", "raylet", cwd=place).json(), whole[0])
 
 
 @pytest.mark.slow

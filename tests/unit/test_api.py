@@ -5,6 +5,7 @@ import pkgutil
 import threading
 
 import pytest
+import yaml
 
 import nas
 from nas.algorithms.evolution import Evolution
@@ -12,7 +13,12 @@ from nas.config import Config, InvalidConfig
 from nas.records import Success
 from nas.run import Run
 from nas.runners.evaluate import evaluate
+from nas.spec import load_spec
 from nas.store import RunFileError
+from nas.train.recipe import InvalidRecipe
+from nas.train.torch_device import InvalidTorchDevice
+from nas.train.trials.engine import InvalidPlacement
+from nas.train.tuned.run import OtherTuning
 from search_spaces import SPACES
 
 SMALL = {
@@ -89,3 +95,40 @@ def test_ask_and_tell_by_hand():
             best = max(best, result.metrics["score"])
             search.tell(result)
     assert best > -sum(block.channels for block in SPACES["zen-tiny"].seed.blocks)
+
+
+STRUCTURE = "SuperConvK3BNRELU(1,4,2,1)SuperConvK1BNRELU(4,8,1,1)"
+BRIEF = {"trials": 2, "repeats": 1, "lookahead": 1, "recipe": {"epochs": 1}, "engine": "serial"}
+
+
+def test_a_recipe_is_tuned_and_found_again(tmp_path, capfd):
+    result = nas.tune(STRUCTURE, data="digits", out=tmp_path / "tuned", **BRIEF)
+    assert len(result["outcomes"]) == 2
+    assert result["given"]["epochs"] == 1
+    assert yaml.safe_load((tmp_path / "tuned" / "recipe.yaml").read_text()) == {"recipe": result["recipe"]}
+    assert capfd.readouterr() == ("", "")
+    assert nas.tune(load_spec(STRUCTURE).arch, data="digits", out=tmp_path / "tuned", **BRIEF) == result
+    with pytest.raises(OtherTuning, match="other settings"):
+        nas.tune(STRUCTURE, data="digits", out=tmp_path / "tuned", seed=1, **BRIEF)
+
+
+WRONG_TUNINGS = {
+    "no images": ({"data": None}, InvalidConfig, "which images"),
+    "one trial": ({"trials": 1}, InvalidConfig, "trials=1, expected at least 2"),
+    "no number": ({"trials": "many"}, InvalidConfig, "trials='many'"),
+    "misspelt": ({"trails": 3}, InvalidConfig, "did you mean 'trials'"),
+    "recipe": ({"recipe": {"epochs": "few"}}, InvalidRecipe, "recipe.epochs='few', expected a value of type int"),
+    "device": ({"device": "gpu"}, InvalidTorchDevice, "device='gpu', expected cpu, cuda or cuda:N"),
+    "engine": ({"engine": "dask"}, InvalidPlacement, "engine='dask', expected one of auto, serial, ray"),
+    "workers": ({"workers": 0}, InvalidPlacement, "workers=0, expected at least 1"),
+    "no place": ({"workers": "two"}, InvalidPlacement, "workers='two', expected a whole number"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "error", "words"), WRONG_TUNINGS.values(), ids=WRONG_TUNINGS)
+def test_a_wrong_tuning_is_one_line_and_begins_nothing(tmp_path, wrong, error, words):
+    with pytest.raises(error) as caught:
+        nas.tune(STRUCTURE, **({"data": "digits", "out": tmp_path / "tuned", **BRIEF} | wrong))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "tuned").exists()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Skipping check")
     [ConformalRegressor(), ConformalRegressor(LinearRegression(), folds=3), ConformalRegressor(method="split")]
 )
 def test_it_is_a_scikit_learn_regressor(estimator, check):
-    check(estimator)
+    check(estimator)  # scikit-learn asserts
 
 
 def world(n, seed=0, d=5):

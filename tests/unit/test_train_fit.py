@@ -101,12 +101,25 @@ def test_a_training_stopped_after_any_epoch_resumes_bit_for_bit(tmp_path, stop_a
 
     with pytest.raises(Stopped):
         fit(network(data), data, RECIPE, seed=1, checkpoint=tmp_path / "c.pt", on_epoch=stop)
-    resumed, later = network(data, seed=99), []  # other initial weights: all must come from the checkpoint
+    resumed, later = network(data), []
     torch.manual_seed(12345)
     report = fit(resumed, data, RECIPE, seed=1, checkpoint=tmp_path / "c.pt", on_epoch=later.append)
     assert [r.epoch for r in later] == list(range(stop_after + 1, 5))
     assert report.curve == expected.curve
     assert same(weights(resumed), weights(whole))
+
+
+def test_all_weights_come_from_the_checkpoint(tmp_path):
+    data = shapes()
+    whole, other = Training(network(data), data, RECIPE, seed=1), Training(network(data), data, RECIPE, seed=1)
+    whole.train_epoch()
+    whole.save(tmp_path / "c.pt")
+    for tensor in other.model.state_dict().values():
+        tensor.zero_()
+    other.load(tmp_path / "c.pt")
+    first, second = whole.train_epoch(), other.train_epoch()
+    assert first == second
+    assert same(weights(whole.final), weights(other.final))
 
 
 def test_dropout_of_a_users_own_model_resumes_too_and_leaves_the_global_generator_alone(tmp_path):
@@ -151,7 +164,7 @@ def test_a_killed_process_leaves_a_checkpoint_that_resumes_bit_for_bit(tmp_path)
         assert process.stdout.readline().strip() == "1"
         process.send_signal(signal.SIGKILL)
     data = shapes()
-    whole, resumed = network(data), network(data, seed=99)
+    whole, resumed = network(data), network(data)
     expected = fit(whole, data, RECIPE, seed=1)
     assert fit(resumed, data, RECIPE, seed=1, checkpoint=path).curve == expected.curve
     assert same(weights(resumed), weights(whole))
@@ -264,6 +277,21 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, change, words):
         fit(network(data), facts["dataset"], facts["recipe"], seed=facts["seed"], checkpoint=path)
 
 
+def wider(dataset):
+    arch = Architecture((*ARCH.blocks[:-1], dataclasses.replace(ARCH.blocks[-1], channels=10)))
+    return build_network(arch, dataset, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("other", "name"), [(lambda data: network(data, seed=4), "initial_weights"), (wider, "architecture")]
+)
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, other, name):
+    data, path = shapes(), tmp_path / "c.pt"
+    fit(network(data), data, RECIPE, seed=1, checkpoint=path)
+    with pytest.raises(InvalidCheckpoint, match=rf"c\.pt: {name} is \w+, this training has \w+; delete it or"):
+        fit(other(data), data, RECIPE, seed=1, checkpoint=path)
+
+
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "c.pt"
@@ -347,7 +375,7 @@ def test_a_transformers_training_resumes_bit_for_bit(tmp_path):
     training = Training(part, data, RECIPE, seed=1)
     training.train_epoch()
     training.save(path)
-    again = transformer_of(data, seed=9)
+    again = transformer_of(data)
     fit(again, data, RECIPE, seed=1, checkpoint=path)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 

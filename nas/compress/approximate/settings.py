@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.compress.errors import CannotCompress
+from nas.typed_fields import check_types
 
 METHODS = ("groups", "low-rank")
 
@@ -31,6 +32,7 @@ class ApproximateSettings:
     refit: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self, "approximate: ", CannotCompress)
         if not 0 < self.macs < 1:
             raise CannotCompress(f"approximate: macs={self.macs}, expected a share above 0 and below 1")
         if self.method not in METHODS:

@@ -21,6 +21,7 @@ from nas.train.distill import Distillation
 from nas.train.fit import EpochReport
 from nas.train.images import Dataset
 from nas.train.recipe import Recipe
+from nas.train.torch_device import check_torch_device
 
 
 def chex(  # noqa: PLR0913 - the training's facts, all named
@@ -52,6 +53,7 @@ def chex(  # noqa: PLR0913 - the training's facts, all named
     Raises: CannotCompress: no channel can be removed. BudgetUnreachable, Untraceable, TrainingDiverged,
         InvalidCheckpoint.
     """
+    check_torch_device(device, "device")
     model = copied(model)
     coupling = find_groups(model, dataset)
     budget = Budget(copied(model), coupling, settings, latency_ms)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.compress.errors import CannotCompress
+from nas.typed_fields import check_types
 
 SELECTIONS = ("leverage", "l1")
 REGROWTHS = ("residual", "random")
@@ -62,6 +63,7 @@ class ChexSettings:
     reset_momentum: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self, "chex: ", InvalidChex)
         if (self.macs is None) == (self.latency_ms is None):
             raise InvalidChex(f"chex: macs={self.macs}, latency_ms={self.latency_ms}, expected one of the two")
         if self.macs is not None and not 0 < self.macs <= 1:

@@ -21,11 +21,11 @@ from nas.compress.chex.exploration import changes_at, last_change, regrow_share
 from nas.compress.chex.memory import RecentValues, bring_back_, dead_entries, forget_born_, zero_dead_
 from nas.compress.chex.result import ChexResult, MaskChange
 from nas.compress.chex.settings import ChexSettings
-from nas.compress.gap.result import PASSES, images_per_epoch
-from nas.compress.gap.workers import load_saved, saved
 from nas.compress.graph import executed_graph
 from nas.compress.groups import Coupling
+from nas.compress.saved_training import load_saved, saved
 from nas.compress.slicing import sliced
+from nas.compress.training_cost import PASSES, images_per_epoch
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.distill import Distillation
 from nas.train.fit import EpochReport, Training
@@ -201,11 +201,10 @@ class ChexTraining:
         self.budget.macs, self.budget.measured_ms = state["budget_macs"], state["measured_ms"]
 
     def _identity(self) -> dict[str, Any]:
-        shapes = repr([(name, tuple(value.shape)) for name, value in self.model.state_dict().items()])
         units = repr([(name, group.size) for name, group in self._coupling.groups.items()])
         return {
+            **self._training.identity(),
             "method": "chex",
-            "network": hashlib.sha256((shapes + units).encode()).hexdigest()[:20],
+            "groups": hashlib.sha256(units.encode()).hexdigest()[:20],
             "settings": self._settings.to_dict(),
-            "seed": self._seed,
         }

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.compress.errors import CannotCompress
+from nas.typed_fields import check_types
 
 MODES = ("static", "pretrained", "dynamic")
 BASELINES = ("snip", "magnitude", "rigl", "random")
@@ -52,6 +53,7 @@ class DisparseSettings:
     erk_power: float = 0.9
 
     def __post_init__(self) -> None:
+        check_types(self, "disparse: ", CannotCompress)
         for name, above, most in _RANGES:
             value = getattr(self, name)
             if not above < value <= most:

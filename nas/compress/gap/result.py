@@ -9,10 +9,6 @@ from torch import nn
 
 from nas.compress.masks import Masks
 from nas.train.fit import EpochReport
-from nas.train.images import Dataset
-from nas.train.recipe import Recipe
-
-PASSES = 3  # of a training step: forward, gradients of the activations, gradients of the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +71,3 @@ class PruningResult:
     def epochs(self) -> int:
         """Passes over the training images, of all networks that were trained."""
         return sum(len(epoch.reports) for epoch in self.curve)
-
-
-def images_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
-    """Training images that an epoch really shows; a last, smaller batch is dropped."""
-    size = min(recipe.batch_size, len(dataset.train))
-    return len(dataset.train) // size * size

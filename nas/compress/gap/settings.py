@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.compress.errors import CannotCompress
+from nas.typed_fields import check_types
 
 DISTRIBUTIONS = ("uniform", "global")
 METHODS = ("cyclic", "parallel")
@@ -37,6 +38,7 @@ class PruningSettings:
     classifier: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self, "settings.", InvalidPruning)
         check_range("sparsity", self.sparsity, 0, 1)
         check_choice("distribution", self.distribution, DISTRIBUTIONS)
         if not 0 <= self.least <= 1:

@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from nas.compress.gap.partitions import partitionings
-from nas.compress.gap.result import PASSES, PruningEpoch, PruningResult, images_per_epoch
+from nas.compress.gap.result import PruningEpoch, PruningResult
 from nas.compress.gap.selection import largest_weights
 from nas.compress.gap.settings import GapSettings, PruningSettings
 from nas.compress.gap.workers import Here, Job, MaskedRun, Workers, cpu_weights
 from nas.compress.masks import Masks
 from nas.compress.prunable import Prunable
+from nas.compress.training_cost import PASSES, images_per_epoch
+from nas.train.begun_network import begun_network
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.evaluate import Normaliser, evaluate, to_tensors
 from nas.train.images import Dataset
@@ -100,7 +102,7 @@ class StagedPruning:
         workers: Workers | None = None,
     ) -> None:
         self._job, self._prunable, self._stages = job, prunable, tuple(stages)
-        self._settings, self._seed = settings, seed
+        self._settings, self._seed, self._begun = settings, seed, begun_network(job.model)
         self._several = workers or Here(job, one_thread=True)
         self._single = Here(job)
         self._running: Workers | None = None
@@ -204,14 +206,13 @@ class StagedPruning:
 
     def _identity(self) -> dict[str, Any]:
         stages = repr([(stage.name, stage.epochs, stage.dense) for stage in self._stages])
-        return {**pruning_identity(self._job, self._settings, self._seed), "stages": _digest(stages)}
+        return {**pruning_identity(self._job, self._begun, self._settings, self._seed), "stages": _digest(stages)}
 
 
-def pruning_identity(job: Job, settings: PruningSettings, seed: int) -> dict[str, Any]:
-    """What must be equal for the checkpoint of a pruning to fit."""
-    shapes = repr([(name, tuple(value.shape)) for name, value in job.model.state_dict().items()])
+def pruning_identity(job: Job, begun: Mapping[str, Any], settings: PruningSettings, seed: int) -> dict[str, Any]:
+    """What must be equal for the checkpoint of a pruning to fit; ``begun`` is the network before its first step."""
     return {
-        "network": _digest(shapes),
+        **begun,
         "dataset": [job.dataset.name, len(job.dataset.train), list(job.dataset.mean)],
         "recipe": {name: value for name, value in job.recipe.to_dict().items() if name != "epochs"},
         "settings": settings.to_dict(),

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nas.compress.masks import Masks
+from nas.compress.saved_training import load_saved, saved
 from nas.train.distill import Distillation
 from nas.train.fit import EpochReport, Training
 from nas.train.images import Dataset
 from nas.train.recipe import Recipe
+from nas.train.torch_device import check_torch_device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +37,9 @@ class Job:
     recipe: Recipe
     device: str
     distillation: Distillation | None = None
+
+    def __post_init__(self) -> None:
+        check_torch_device(self.device, "device")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,22 +122,6 @@ class Here:
 def cpu_weights(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the state dict, on the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
-
-
-def saved(training: Training) -> Tensor:
-    """The checkpoint file of a training as uint8 (bytes,), to lie inside another checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "training.pt"
-        training.save(path)
-        return torch.from_numpy(np.fromfile(path, dtype=np.uint8))
-
-
-def load_saved(training: Training, state: Tensor) -> None:
-    """Go back to what ``saved`` gave; raises InvalidCheckpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "training.pt"
-        state.numpy().tofile(path)
-        training.load(path)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from nas.compress.errors import CannotCompress
+from nas.typed_fields import check_types
 
 Method = Literal["unit", "layer", "nearest", "minmax"]
 Importance = Literal["none", "output"]
@@ -54,6 +55,7 @@ class QuantiseSettings:
     bias_correction: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self, "quantise: ", CannotCompress)
         self._check_bits()
         for name, allowed in (("method", get_args(Method)), ("importance", get_args(Importance))):
             if getattr(self, name) not in allowed:

@@ -19,7 +19,7 @@ def render(facts: dict[str, Any], plots: dict[str, Any]) -> str:
     said.append(f"{facts['rows']} rows")
     return (
         _environment()
-        .get_template("card.html")
+        .get_template("report.html")
         .render(title=title, said=said, headline=headline(facts), sections=sections(facts, plots), style=_style())
     )
 

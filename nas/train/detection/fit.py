@@ -6,7 +6,6 @@ resumed is, on the CPU with the same number of threads, equal bit for bit to one
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from nas.train.advance import advance
+from nas.train.begun_network import begun_network
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.detection.augment import augment
 from nas.train.detection.average_precision import AveragePrecision, average_precision
@@ -34,6 +34,7 @@ from nas.train.images import ImageTask, InvalidDataset
 from nas.train.optimiser import nesterov_sgd
 from nas.train.schedule import set_learning_rate
 from nas.train.seeding import seeded
+from nas.train.torch_device import check_torch_device
 
 _HOPELESS = 1e3  # untrained, the three losses together are about 3
 _EVALUATION_BATCH = 16
@@ -113,7 +114,8 @@ class DetectionTraining:
         device: torch.device | str = "cpu",
     ) -> None:
         check_sides(model, dataset.input_shape)
-        self.device = torch.device(device)
+        self.device = torch.device(check_torch_device(device, "device"))
+        self._begun = begun_network(model)
         self.recipe, self.seed, self.dataset = recipe, seed, dataset
         self.curve: list[DetectionEpoch] = []
         self.model = model.to(self.device)
@@ -218,10 +220,8 @@ class DetectionTraining:
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to fit."""
-        shapes = repr([(name, tuple(value.shape)) for name, value in self.model.state_dict().items()])
         return {
-            "architecture": self.model.arch.digest,
-            "network": hashlib.sha256(shapes.encode()).hexdigest()[:20],
+            **self._begun,
             "dataset": [self.dataset.name, len(self.dataset.train), list(self._task.mean), list(self._task.classes)],
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 from nas.train.detection.augment import AUGMENTATIONS
-from nas.train.recipe import InvalidRecipe, check_ranges, checked_settings
+from nas.train.recipe import InvalidRecipe, PlainSettings, check_ranges
 
 _INFINITY = float("inf")
 _RANGES = (  # name, at least, below
@@ -24,7 +22,7 @@ _RANGES = (  # name, at least, below
 
 
 @dataclass(frozen=True, slots=True)
-class DetectionRecipe:
+class DetectionRecipe(PlainSettings):
     """Settings of one training. The defaults suit small detectors trained from scratch on few images.
 
     Attributes:
@@ -55,12 +53,3 @@ class DetectionRecipe:
         check_ranges(self, _RANGES)
         if self.augment not in AUGMENTATIONS:
             raise InvalidRecipe(f"recipe.augment={self.augment!r}, expected one of {', '.join(AUGMENTATIONS)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``DetectionRecipe(**recipe.to_dict())`` is the same recipe."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote; raises InvalidRecipe for an unknown or ill-typed setting."""
-        return cls(**checked_settings(cls, data))

@@ -62,7 +62,7 @@ class Crew:
         try:
             place = self._together([self.members[0].place.remote()])[0]
             self._together([member.join.remote(place) for member in self.members])
-        except BaseException:
+        except BaseException:  # an interrupt too: no process outlives a crew that did not meet
             self.close()
             raise
 

@@ -18,6 +18,7 @@ from nas.train.distributed.shared_training import SharedTraining
 from nas.train.fit import EpochReport, FitReport, Training, fit
 from nas.train.images import Dataset
 from nas.train.recipe import InvalidRecipe, Recipe
+from nas.train.torch_device import check_torch_device
 
 MAX_RESTARTS = 3  # in a row, without an epoch between them
 _LOG = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ def fit_together(  # noqa: PLR0913 - the training's facts, all named
     check_shares(min(recipe.batch_size, len(dataset.train)), workers)
     if workers == 1 and address is None:
         return fit(model, dataset, recipe, seed=seed, device=device, checkpoint=checkpoint, on_epoch=on_epoch)
+    check_torch_device(device, "device")
     training = Training(model, dataset, recipe, seed=seed)
+    begun = training.begun
     with tempfile.TemporaryDirectory() as folder:
         path = checkpoint or Path(folder) / "training.pt"
         if path.exists():
@@ -70,7 +73,9 @@ def fit_together(  # noqa: PLR0913 - the training's facts, all named
                 kind = torch.device(device).type  # each worker sees the GPU that is its own
 
                 def begin() -> SharedTraining:
-                    return SharedTraining(model, dataset, recipe, seed=seed, device=kind)
+                    shared = SharedTraining(model, dataset, recipe, seed=seed, device=kind)
+                    shared.begun = begun  # the model itself may stand at a checkpoint by now
+                    return shared
 
                 plan = Plan(begin, workers, kind, threads, local=address is None)
                 advance_together(plan, training.epoch, recipe.epochs, path, on_epoch)

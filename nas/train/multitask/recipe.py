@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
-from nas.train.recipe import InvalidRecipe, check_ranges, checked_settings
+from nas.train.recipe import InvalidRecipe, PlainSettings, check_ranges
 
 OPTIMISERS = ("sgd", "adamw")
 _INFINITY = float("inf")
@@ -24,7 +22,7 @@ _RANGES = (  # name, at least, below
 
 
 @dataclass(frozen=True, slots=True)
-class MultitaskRecipe:
+class MultitaskRecipe(PlainSettings):
     """Settings of one training.
 
     Attributes:
@@ -55,12 +53,3 @@ class MultitaskRecipe:
         check_ranges(self, _RANGES)
         if self.optimiser not in OPTIMISERS:
             raise InvalidRecipe(f"recipe.optimiser={self.optimiser!r}, expected one of {', '.join(OPTIMISERS)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``MultitaskRecipe(**recipe.to_dict())`` is the same recipe."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote; raises InvalidRecipe for an unknown or ill-typed setting."""
-        return cls(**checked_settings(cls, data))

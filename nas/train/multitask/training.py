@@ -6,7 +6,6 @@ resumed is, on the CPU with the same number of threads, equal bit for bit to one
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from nas.train.advance import advance
+from nas.train.begun_network import begun_network
 from nas.train.checkpoint import load_checkpoint, save_checkpoint
 from nas.train.distill import Distillation, InvalidDistillation
 from nas.train.ema import WeightAverage
@@ -29,6 +29,7 @@ from nas.train.multitask.tasks import MultitaskData, MultitaskSplit, Targets, Ta
 from nas.train.optimiser import ADAMW_SHARE, adamw, nesterov_sgd
 from nas.train.schedule import set_learning_rate
 from nas.train.seeding import seeded
+from nas.train.torch_device import check_torch_device
 
 _HOPELESS = 1e3
 _EVALUATION_BATCH = 256
@@ -106,7 +107,8 @@ class MultitaskTraining:
         device: torch.device | str = "cpu",
         distillation: Mapping[str, Distillation] | None = None,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.device(check_torch_device(device, "device"))
+        self._begun = begun_network(model)
         self.recipe, self.seed, self.data = recipe, seed, data
         self.distillation = dict(distillation or {})
         if unknown := set(self.distillation) - {task.name for task in data.tasks}:
@@ -245,9 +247,8 @@ class MultitaskTraining:
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to fit."""
-        shapes = repr([(name, tuple(value.shape)) for name, value in self.model.state_dict().items()])
         return {
-            "network": hashlib.sha256(shapes.encode()).hexdigest()[:20],
+            **self._begun,
             "dataset": [self.data.name, len(self.data.train), list(self.data.image_task.mean)],
             "tasks": [[task.name, task.weight] for task in self.data.tasks],
             "recipe": self.recipe.to_dict(),

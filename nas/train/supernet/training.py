@@ -35,6 +35,7 @@ from nas.train.supernet.prior import prior_of
 from nas.train.supernet.recipe import SupernetRecipe
 from nas.train.supernet.samplers import StepSampler
 from nas.train.supernet.step import Step
+from nas.train.torch_device import check_torch_device
 from search_spaces.arch import Architecture
 from search_spaces.supernet import Supernet
 
@@ -100,7 +101,7 @@ class SupernetTraining:
         device: torch.device | str = "cpu",
         share: Share | None = None,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.device(check_torch_device(device, "device"))
         self.supernet = supernet.to(self.device)
         self.dataset, self.recipe, self.seed = dataset, recipe, seed
         self.share = share or Share()

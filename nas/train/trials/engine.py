@@ -16,13 +16,19 @@ from nas.train.finalists import threads
 from nas.train.fit import EpochReport, Training
 from nas.train.trials.source import Source
 from nas.train.trials.trial import Outcome, Trial, train_on
+from nas.typed_fields import check_types
 
+ENGINES = ("auto", "serial", "ray")
 SERIAL_BELOW_SECONDS = 20.0  # Ray needs about ten seconds to start
 _LOG = logging.getLogger(__name__)
 
 
 class InvalidTrials(ValueError):
     """The folder holds checkpoints of other trials."""
+
+
+class InvalidPlacement(ValueError):
+    """No such engine, or no number of workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,13 @@ class Placement:
     engine: Literal["auto", "serial", "ray"] = "auto"
     workers: int | None = None
     address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InvalidPlacement(f"engine={self.engine!r}, expected one of {', '.join(ENGINES)}")
+        check_types(self, "", InvalidPlacement)
+        if self.workers is not None and self.workers < 1:
+            raise InvalidPlacement(f"workers={self.workers}, expected at least 1, or None for one per CPU")
 
 
 @dataclass(frozen=True, slots=True)

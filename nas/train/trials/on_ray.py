@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import pickle
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,26 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import Searcher
 
 from nas.runners.ray_session import start_ray
 from nas.train.fit import Training
 from nas.train.trials.engine import Placement, Work
 from nas.train.trials.trial import Outcome, Trial, train_on
+from nas.train.tune_experiment import Experiment, broken_by, go_on, report_epoch, use_one_thread
 
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new console output prints even with verbose=0
-
-from ray import tune
-from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.search import Searcher
-
-MAX_WORKER_CRASHES = 3  # per trial
-_CHECKPOINT = "training.pt"
-# what reading a torn file of Tune's raises
-_BROKEN = (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError, AttributeError, KeyError, IndexError)
 _LOG = logging.getLogger(__name__)
 
 
@@ -52,7 +38,7 @@ def train_with_ray(work: Work, placement: Placement) -> list[Outcome]:
         outcomes = _fit(work, min(placement.workers or cpus, cpus))
         if missing := [index for index in range(work.source.count) if index not in outcomes]:
             _LOG.warning("trials: Tune's state lacks %d of them; they are trained again", len(missing))
-            shutil.rmtree(_experiment(work))
+            _experiment(work).forget()
             outcomes = _fit(replace(work, known=outcomes), min(placement.workers or cpus, cpus))
     return [outcomes[index] for index in range(work.source.count)]
 
@@ -60,55 +46,32 @@ def train_with_ray(work: Work, placement: Placement) -> list[Outcome]:
 def _fit(work: Work, most: int) -> dict[int, Outcome]:
     """Outcomes by number, of before and of now."""
     with _running(_Session(work, most)):
-        grid = _tuner(work).fit()
+        grid = _experiment(work).run()
     outcomes = dict(work.known)
     for one in grid:
         index = one.config["trial"]["id"]
         if index not in outcomes and (one.error or (one.metrics or {}).get("final")):
-            outcomes[index] = _outcome(index, one.metrics, _last_line(one.error) if one.error else None)
+            outcomes[index] = _outcome(index, one.metrics, broken_by(one.error) if one.error else None)
     return outcomes
 
 
-def _experiment(work: Work) -> Path:
-    """Tune's folder; more trials than before are another experiment, which knows the outcomes of the first."""
-    return work.folder.resolve() / f"tune-{work.source.count}"
-
-
-def _tuner(work: Work) -> tune.Tuner:
+def _experiment(work: Work) -> Experiment:
+    """More trials than before are another experiment, which knows the outcomes of the first."""
     first = work.source.trial(0, {})
-    gpu = first is not None and first.device != "cpu"
-    trainable = tune.with_resources(train_on_worker, {"cpu": 1, "gpu": int(gpu)})
-    path = _experiment(work)
-    if tune.Tuner.can_restore(str(path)):
-        try:
-            return tune.Tuner.restore(str(path), trainable=trainable)
-        except _BROKEN as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            _LOG.warning("trials: Tune's state in %s cannot be read (%s); trials under way begin again", path, reason)
-            shutil.rmtree(path)
-    return tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=NextTrial(),
-            num_samples=-1,
-            reuse_actors=True,
-            trial_dirname_creator=_trial_name,
-            trial_name_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=path.name,
-            storage_path=str(path.parent),
-            failure_config=tune.FailureConfig(max_failures=MAX_WORKER_CRASHES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[_Forward()],
-            verbose=0,
-        ),
+    return Experiment(
+        name="trials",
+        path=work.folder.resolve() / f"tune-{work.source.count}",
+        train=train_on_worker,
+        gpu=first is not None and first.device != "cpu",
+        trial_name=_trial_name,
+        choice=tune.TuneConfig(search_alg=NextTrial(), num_samples=-1),
+        listener=_Forward(),
     )
 
 
-def train_on_worker(config: Mapping[str, Any]) -> None:
+def train_on_worker(config: dict[str, Any]) -> None:
     """Train one trial in a worker; reports after every epoch, with a checkpoint, and once more at its end."""
-    torch.set_num_threads(1)
+    use_one_thread()
     trial = Trial.from_dict(config["trial"])
     try:
         training = trial.start()
@@ -116,15 +79,10 @@ def train_on_worker(config: Mapping[str, Any]) -> None:
         failure = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         tune.report(_metrics(Outcome(trial.id, failure=failure), final=True))
         return
-    if (checkpoint := tune.get_checkpoint()) is not None:
-        with checkpoint.as_directory() as folder:
-            training.load(Path(folder) / _CHECKPOINT)
+    go_on(training)
 
     def after_epoch(training: Training) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            training.save(Path(folder) / _CHECKPOINT)
-            metrics = _metrics(Outcome(trial.id, tuple(training.curve)), final=False)
-            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+        report_epoch(training, _metrics(Outcome(trial.id, tuple(training.curve)), final=False))
 
     tune.report(_metrics(train_on(trial, training, after_epoch), final=True))
 
@@ -145,11 +103,6 @@ def _trial_name(trial: TuneTrial) -> str:
 
 def _index(trial: TuneTrial) -> int:
     return int(trial.config["trial"]["id"])
-
-
-def _last_line(error: Exception | None) -> str:
-    lines = str(error).strip().splitlines()
-    return f"its worker died or broke: {lines[-1] if lines else type(error).__name__}"[:300]
 
 
 @dataclass
@@ -173,7 +126,7 @@ class _Session:
             if trial.status == TuneTrial.TERMINATED:
                 found[_index(trial)] = _outcome(_index(trial), trial.last_result)
             elif trial.status == TuneTrial.ERROR:
-                found[_index(trial)] = _outcome(_index(trial), trial.last_result, _last_line(trial.get_error()))
+                found[_index(trial)] = _outcome(_index(trial), trial.last_result, broken_by(trial.get_error()))
         return {**found, **self.work.known}
 
 
@@ -217,15 +170,11 @@ _session: ContextVar[_Session] = ContextVar("session")
 
 @contextmanager
 def _running(session: _Session) -> Iterator[None]:
-    """Make the session known to ``NextTrial`` and ``_Forward``, which Tune pickles; silence Tune's own log."""
+    """Make the session known to ``NextTrial`` and ``_Forward``, which Tune pickles."""
     token = _session.set(session)
-    log = logging.getLogger("ray.tune")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
         _session.reset(token)
 
 
@@ -245,7 +194,7 @@ class _Forward(tune.Callback):  # type: ignore[misc]
         self._tell(trial, _outcome(_index(trial), trial.last_result))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._tell(trial, _outcome(_index(trial), trial.last_result, _last_line(trial.get_error())))
+        self._tell(trial, _outcome(_index(trial), trial.last_result, broken_by(trial.get_error())))
 
     def _tell(self, trial: TuneTrial, outcome: Outcome) -> None:
         work = _session.get().work

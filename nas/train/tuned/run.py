@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
+from nas.callbacks.callback import Callback, RunStart
+from nas.callbacks.telling import telling
+from nas.callbacks.watched_store import WatchedStore
 from nas.narrator import Silent
 from nas.store import RunStore
 from nas.train.data import load_dataset
@@ -27,7 +30,13 @@ class OtherTuning(ValueError):
     """The folder holds a tuning of something else."""
 
 
-def tune_in(directory: Path, tuning: Tuning, placement: Placement, narrator: Silent) -> dict[str, Any]:
+def tune_in(
+    directory: Path,
+    tuning: Tuning,
+    placement: Placement,
+    narrator: Silent,
+    callbacks: Sequence[tuple[str, Callback]] = (),
+) -> dict[str, Any]:
     """Tune, or go on with it; more trials than before are added to those that are done.
 
     Args:
@@ -35,15 +44,22 @@ def tune_in(directory: Path, tuning: Tuning, placement: Placement, narrator: Sil
         tuning: what.
         placement: where it is trained; no outcome depends on it.
         narrator: told what is going on.
+        callbacks: with their names; they hear of every trial once it is recorded.
     Returns: as ``tune_recipe``, and "outcomes": id, recipe, top1, epochs, dropped and failure of every trial.
     Raises: OtherTuning, InvalidDataset, TrainingDiverged, RunFileError, RayUnavailable.
     """
     dataset = load_dataset(tuning.data)
     knobs_of(tuning, dataset)
-    with _open(directory, tuning, narrator) as store, _shared_ray(placement):
+    with ExitStack() as stack:
+        store = stack.enter_context(_open(directory, tuning, narrator))
+        start = RunStart(directory, _identity(tuning), 0, resumed=bool(store.events()))
+        dispatcher = stack.enter_context(telling(callbacks, start, narrator))
+        stack.enter_context(_shared_ray(placement))
+        watched = cast(RunStore, WatchedStore(store, dispatcher))
         result = tune_recipe(
-            tuning, dataset, store=store, folder=directory / WORK, placement=placement, narrator=narrator
+            tuning, dataset, store=watched, folder=directory / WORK, placement=placement, narrator=narrator
         )
+        dispatcher.end(result, "finished")
         events = sorted(store.events(TRIAL), key=lambda event: int(event["id"]))[: tuning.settings.trials]
     _write(directory / RECIPE, result)
     shutil.rmtree(directory / WORK, ignore_errors=True)

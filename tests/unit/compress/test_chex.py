@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pruning_example import reweighted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -225,6 +227,26 @@ def test_a_finished_checkpoint_is_not_trained_again(model: Residual, digits: Dat
     assert_equal(weights(first.network), weights(again.network))
     with pytest.raises(InvalidCheckpoint):
         chex(model, digits, RECIPE, settings=replace(SETTINGS, regrow=0.1), seed=1, checkpoint=path)
+
+
+@pytest.mark.parametrize("change", ["initial_weights", "architecture", "recipe", "dataset"])
+def test_a_checkpoint_of_another_exploration_is_refused(
+    model: Residual, digits: Dataset, tmp_path: Path, change: str
+) -> None:
+    path, short = tmp_path / "chex.pt", replace(RECIPE, epochs=3)
+    chex(copy.deepcopy(model), digits, short, settings=SETTINGS, seed=1, checkpoint=path)
+    other, data, recipe = copy.deepcopy(model), digits, short
+    if change == "initial_weights":
+        reweighted(other)
+    elif change == "architecture":
+        other.conv1.dilation, other.conv1.padding = (2, 2), (2, 2)  # the same tensors
+    elif change == "recipe":
+        recipe = replace(short, momentum=0.5)
+    else:
+        data = replace(digits, name="others")
+    with pytest.raises(InvalidCheckpoint, match=rf"^{re.escape(str(path))}: {change} is .*; delete it or") as caught:
+        chex(other, data, recipe, settings=SETTINGS, seed=1, checkpoint=path)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_regrowth_the_first_choice_stays(bench: Bench) -> None:

@@ -186,7 +186,7 @@ def test_segmentation_and_detection_are_pruned_together(
     assert [layer.name for layer in whole.overlap.layers] == list(ownership.shared)
     path = tmp_path / "scenes.pt"
     _train(training(_network()), path, epochs=1)
-    resumed = _train(training(_network(1)), path)
+    resumed = _train(training(_network()), path)
     assert whole.curve == resumed.curve
     pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

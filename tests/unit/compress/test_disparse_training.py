@@ -142,8 +142,9 @@ def test_a_killed_training_resumes_bit_for_bit(
     whole = _train(sample_network(), data, ownership, mode, recipe=recipe)
     path = tmp_path / "training.pt"
     _train(sample_network(), data, ownership, mode, recipe=recipe, checkpoint=path, epochs=1)
-    other = sample_network(seed=9)  # all that counts comes from the checkpoint
-    resumed = _train(other, data, ownership, mode, recipe=recipe, checkpoint=path)
+    with pytest.raises(InvalidCheckpoint, match="initial_weights is"):
+        _train(sample_network(seed=9), data, ownership, mode, recipe=recipe, checkpoint=path)
+    resumed = _train(sample_network(), data, ownership, mode, recipe=recipe, checkpoint=path)
     assert _equal(whole, resumed)
     assert resumed.masks.density == pytest.approx(0.2, abs=1e-3)
 

@@ -5,12 +5,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pruning_example import RECIPE, SETTINGS, assert_equal_states, finish, make_dataset, make_model, prunable, start
+from pruning_example import (
+    RECIPE,
+    SETTINGS,
+    assert_equal_states,
+    finish,
+    make_dataset,
+    make_model,
+    prunable,
+    reweighted,
+    start,
+)
 from torch import nn
 
 from nas.compress.gap import GapSettings, InvalidPruning, gap
 from nas.compress.gap.selection import uniform_counts
 from nas.compress.gap.workers import Here
+from nas.compress.magnitude import GradualSettings, gradual_magnitude
 from nas.train.checkpoint import InvalidCheckpoint
 from nas.train.distill import Distillation
 
@@ -150,6 +161,28 @@ def test_a_checkpoint_of_another_pruning_is_refused(tmp_path):
     for other in (start(replace(SETTINGS, sparsity=0.7)), start(seed=1), start(recipe=replace(RECIPE, momentum=0.5))):
         with pytest.raises(InvalidCheckpoint, match=r"settings|seed|recipe"):
             other.load(tmp_path / "a.pt")
+
+
+def deeper(model):
+    """The same tensors, another design."""
+    model[3].dilation, model[3].padding = (2, 2), (2, 2)
+    return model
+
+
+@pytest.mark.parametrize(("other", "name"), [(reweighted, "initial_weights"), (deeper, "architecture")])
+@pytest.mark.parametrize(
+    ("prune", "settings"),
+    [(gap, SETTINGS), (gradual_magnitude, GradualSettings(sparsity=0.5, epochs=2))],
+    ids=["gap", "gradual"],
+)
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, other, name, prune, settings):
+    path, arguments = tmp_path / "a.pt", {"settings": settings, "seed": 0}
+    prune(make_model(), make_dataset(), RECIPE, checkpoint=path, **arguments)
+    with pytest.raises(
+        InvalidCheckpoint, match=rf"a\.pt: {name} is \w+, this training has \w+; delete it or"
+    ) as caught:
+        prune(other(make_model()), make_dataset(), RECIPE, checkpoint=path, **arguments)
+    assert "\n" not in str(caught.value)
 
 
 def test_with_one_partition_cyclic_and_parallel_are_one():
