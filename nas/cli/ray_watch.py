@@ -15,6 +15,7 @@ import click
 
 from nas.cli.main import USAGE
 from nas.store import find_run
+from nas.store.row_process import MODULE as ROW_WRITER
 
 EVERY_S = 0.5
 GRACE_S = 2.0  # of a private cluster: nobody starts its processes again
@@ -86,7 +87,8 @@ class RayWatch:
         click.echo(text, err=True)
         for process in [] if not self._known else psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
-                process.kill()  # what is left of the private cluster
+                if ROW_WRITER not in process.cmdline():  # that one ends with what it has been given
+                    process.kill()  # what is left of the private cluster
         sys.stderr.flush()
         os._exit(USAGE)  # the main thread may wait inside Ray for good
 

@@ -42,9 +42,9 @@ class Idleness:
         self._workers += workers * seconds
         self._waited += seconds
         elapsed = self._clock() - self._since
-        if elapsed < FIRST_LOOK_S or workers <= MANY:
+        if elapsed < FIRST_LOOK_S:
             return
-        if self._waited > elapsed / 2 and self._idle > IDLE_SHARE * self._workers:
+        if workers > MANY and self._waited > elapsed / 2 and self._idle > IDLE_SHARE * self._workers:
             enough = 1 << (places - 1).bit_length()
             self._say(
                 f"engine: on average {self._idle / self._waited:.0f} of {workers} workers wait for candidates: "

@@ -66,6 +66,7 @@ class RayRunner:
         self._seconds_each = BATCH_SECONDS / 4
         self._crew = Crew(ray, objective, terms)
         self._idleness = Idleness(terms.say)
+        self._fed = False  # whether candidates came since the last answer
         try:
             self._crew.start()
         except BaseException:
@@ -97,6 +98,7 @@ class RayRunner:
 
     def submit(self, candidates: Sequence[Candidate]) -> None:
         """Queue candidates and send full batches off."""
+        self._fed = self._fed or bool(candidates)
         self._pending.extend(candidates)
         self._dispatch(at_least=self._batch_size)
 
@@ -124,7 +126,9 @@ class RayRunner:
         deadline = min(self._crew.deadline(worker, self._candidate_seconds) for worker in self._crew.workers)
         began = time.monotonic()
         ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, min(LOOK_SECONDS, deadline - began)))
-        idle = 0 if self._pending else sum(not worker.awaited for worker in self._crew.workers)
+        hungry = self._fed and not self._pending  # at the end of the budget nothing comes: no reason for a hint
+        idle = sum(not worker.awaited for worker in self._crew.workers) if hungry else 0
+        self._fed = False
         self._idleness.look(idle, len(self._crew.workers), time.monotonic() - began, self._places)
         more, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         return [(ref, owners[ref]) for ref in dict.fromkeys([*ready, *more])]

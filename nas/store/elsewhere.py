@@ -18,15 +18,14 @@ CORES = 3  # below, it would take from the workers what it gives to the driver
 class RowsElsewhere:
     """Starts the process once there are many rows, and goes without it once it has failed."""
 
-    def __init__(self, start: Callable[[str], RowProcess | None], least: int | None = None) -> None:
+    def __init__(self, start: Callable[[str], RowProcess | None]) -> None:
         """No process yet.
 
         Args:
             start: one for a dictionary of designs; None where there can be none.
-            least: rows of one commit that are worth it; by default 2,000, where there are three cores.
         """
-        many = MANY_ROWS if (os.cpu_count() or 1) >= CORES else None
-        self._start, self._least = start, many if least is None else least
+        self._start = start
+        self._least = MANY_ROWS if _cores() >= CORES else None
         self._process: RowProcess | None = None
         self._given: deque[Sequence[Result]] = deque()
 
@@ -41,9 +40,8 @@ class RowsElsewhere:
         if self._process is None:
             if self._least is None or len(results) < self._least:
                 return False
-            self._process = self._start(packer.dictionary)
+            self._process = self._started(packer)
             if self._process is None:
-                self._least = None
                 return False
         self._given.append(results)
         try:
@@ -54,23 +52,37 @@ class RowsElsewhere:
             self._given.popleft()
         return True
 
-    def settle(self) -> list[Result]:
-        """Wait for what was handed over; what may have been lost, if the process has failed."""
-        if self._process is None:
-            return []
+    def _started(self, packer: Packer) -> RowProcess | None:
         try:
-            self._process.settle()
-        except NotWritten:
-            lost = {result.candidate.id: result for results in self._given for result in results}
-            self.close()
+            process = self._start(packer.dictionary)
+        except (OSError, NotWritten):  # the driver writes for itself
+            process = None
+        if process is None:
             self._least = None
-            return list(lost.values())
+        return process
+
+    def settle(self) -> list[Result]:
+        """Wait for what was handed over; what may have been lost, if the process has failed, until ``forget``."""
+        if self._process is not None:
+            try:
+                self._process.settle()
+                self._given.clear()
+            except NotWritten:
+                self._least = None
+                self.close()
+        return list({result.candidate.id: result for results in self._given for result in results}.values())
+
+    def forget(self) -> None:
+        """What may have been lost is in other hands."""
         self._given.clear()
-        return []
 
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
             self._process.close()
         self._process = None
-        self._given.clear()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

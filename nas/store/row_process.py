@@ -6,21 +6,25 @@ rather than say what is wrong: the driver then writes what was not answered for 
 
 from __future__ import annotations
 
+import os
 import pickle
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-DONE = b"done\n"
+MODULE = "nas.store.row_writer"
+DONE = b"\n"
 AHEAD = 2  # batches that may be unanswered
-CLOSING_S = 60.0
+PATIENCE_S = 60.0  # for an answer, and for its end
 
 
 class NotWritten(RuntimeError):
-    """The process is gone; what it has not answered for may or may not be in the file."""
+    """The process is gone, or does not answer; what it has not answered for may or may not be in the file."""
 
 
 class RowProcess:
@@ -33,62 +37,72 @@ class RowProcess:
             path: of the run file.
             dictionary: of the designs.
             lock: descriptor of the lock file, which stays locked until the process has ended, too.
+        Raises: OSError: there can be no further process; NotWritten: it ended at once.
         """
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nas.store.row_writer", str(path.resolve())],
+            [sys.executable, "-m", MODULE, str(path.resolve())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             pass_fds=(lock,), start_new_session=True,  # an interrupt is for the driver
         )  # fmt: skip
         self._to, self._from = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        self._unanswered = 0
-        self._whole = True  # whether the last message went out whole
-        self._send(dictionary)
+        self._sent = self._answered = 0
+        self._sound = True  # whether all messages went out whole, and answers came in time
+        try:
+            self._send(dictionary)
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> int:
         """Hand rows over, their designs as text; number of batches that are not answered for yet.
 
         Raises: NotWritten.
         """
+        self._sent += 1  # before: an interrupt must not make it less than what is under way
         self._send(rows)
-        self._unanswered += 1
-        if self._unanswered > AHEAD:
-            self._await_one()
-        return self._unanswered
+        self._await(AHEAD)
+        return self._sent - self._answered
 
     def settle(self) -> None:
         """Return when everything is committed; raises NotWritten."""
-        self._check()
-        while self._unanswered:
-            self._await_one()
+        self._await(0)
 
     def close(self) -> None:
         """End it, after what it is about; kill it where it does not end."""
-        if not self._whole:
-            self._process.kill()  # what it was sent is cut off
+        if not self._sound:
+            self._process.kill()
+        self._sound = False
         for pipe in (self._to, self._from):
             with suppress(OSError):  # it is gone, with some of what was sent unread
                 pipe.close()
         try:
-            self._process.wait(CLOSING_S)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
     def _send(self, message: object) -> None:
         self._check()
-        self._whole = False
+        self._sound = False
         try:
             pickle.dump(message, self._to, pickle.HIGHEST_PROTOCOL)
             self._to.flush()
         except OSError as error:
             raise NotWritten(str(error)) from None
-        self._whole = True
+        self._sound = True
+
+    def _await(self, unanswered: int) -> None:
+        """Until no more batches than that are unanswered."""
+        self._check()
+        deadline = time.monotonic() + PATIENCE_S
+        while self._sent - self._answered > unanswered:
+            ready, _, _ = select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))
+            answers = os.read(self._from.fileno(), 1 << 12) if ready else b""
+            if not answers:
+                self._sound = False
+                raise NotWritten("the process that writes rows has ended" if ready else "it does not answer")
+            self._answered += answers.count(DONE)
 
     def _check(self) -> None:
-        if not self._whole:
-            raise NotWritten("an interrupt cut a message off")
-
-    def _await_one(self) -> None:
-        if self._from.readline() != DONE:
-            raise NotWritten("the process that writes rows has ended")
-        self._unanswered -= 1
+        if not self._sound:
+            raise NotWritten("an interrupt cut a message off, or it was closed")

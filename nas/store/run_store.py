@@ -145,6 +145,7 @@ class RunStore:
         if lost:
             newer = [result for result in self._pending if result.candidate.id > lost[-1].candidate.id]
             self._pending, self._unsure = lost + newer, True
+            self._elsewhere.forget()  # only now: an interrupt in between must not leave a gap
             self._write(None)
 
     def _write(self, event: dict[str, Any] | None) -> None:

@@ -49,3 +49,13 @@ def test_a_start_with_idle_workers_is_forgotten():
         clock.seconds += 1.0
         idleness.look(idle if clock.seconds < 9 else 2, 64, 0.2 if clock.seconds < 9 else 0.9, 1600)
     assert said == []
+
+
+def test_few_workers_do_not_hide_that_many_are_idle_later():
+    said, clock = [], Clock()
+    idleness = Idleness(said.append, clock)
+    for second in range(4000):
+        clock.seconds += 1.0
+        idle, workers = (0, 10) if second < 3900 else (40, 64)
+        idleness.look(idle, workers, 0.9, 1600)
+    assert len(said) == 1

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from nas.records import Candidate, Failure, Success
-from nas.store import FILE_NAME, RunFileError, RunStore, elsewhere
+from nas.store import FILE_NAME, RunFileError, RunStore, elsewhere, row_process
 from nas.store.errors import CannotWrite
 from search_spaces import SPACES
 
@@ -208,3 +208,60 @@ def test_a_disk_that_is_full_is_told_by_the_driver_in_one_line(store, tmp_path):
         found = told(again)
         assert found == expected(len(found))
         assert len(found) > 60
+
+
+def test_a_process_that_cannot_be_started_is_gone_without(store, monkeypatch):
+    def refused(*args, **options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    for first in (20, 60, 100):
+        commit(store, first, 40)
+    monkeypatch.undo()
+    assert told(store) == expected(140)
+    assert children() == []
+
+
+def test_an_interrupt_while_lost_rows_are_taken_back_leaves_no_gap(store, monkeypatch):
+    commit(store, 20, 40)
+    told(store)
+    close = elsewhere.RowProcess.close
+
+    def interrupted(process):
+        close(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elsewhere.RowProcess, "close", interrupted)
+    os.kill(children()[0].pid, signal.SIGKILL)
+    with pytest.raises(KeyboardInterrupt):
+        commit(store, 60, 40)
+        store.record("measured", {})  # meets the end of the process at the latest
+    monkeypatch.undo()
+    commit(store, 100, 5)
+    assert told(store) == expected(105)
+
+
+def test_a_process_that_does_not_answer_is_killed(store, monkeypatch):
+    commit(store, 20, 40)
+    told(store)
+    monkeypatch.setattr(row_process, "PATIENCE_S", 0.5)
+    children()[0].suspend()
+    commit(store, 60, 40)
+    assert told(store) == expected(100)
+    assert children() == []
+
+
+def test_an_answer_that_an_interrupt_swallowed_is_not_waited_for_for_ever(store, monkeypatch):
+    commit(store, 20, 40)
+    monkeypatch.setattr(row_process, "PATIENCE_S", 0.5)
+    read = os.read
+
+    def swallowed(file, count):
+        read(file, count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "read", swallowed)
+    with pytest.raises(KeyboardInterrupt):
+        told(store)
+    monkeypatch.setattr(os, "read", read)
+    assert told(store) == expected(60)
