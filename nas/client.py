@@ -236,13 +236,14 @@ class RemoteRun:
         """
         last: str | None = None
         told: dict[str, Any] | None = None
-        there = time.monotonic()
+        gone_since: float | None = None
         while True:
             try:
                 resumed = {} if last is None else {"last-event-id": last}
                 with self.client.open("GET", f"{self._path}/stream", further=resumed) as lines:
+                    gone_since = None
                     for kind, identity, data in _events(lines):
-                        there, last = time.monotonic(), identity or last
+                        last = identity or last
                         if kind == "state" and data == told:
                             continue
                         told = data if kind == "state" else told
@@ -251,7 +252,8 @@ class RemoteRun:
                             return
             except (ServerGone, OSError, http.client.HTTPException):
                 pass
-            if time.monotonic() - there > patience:
+            gone_since = gone_since or time.monotonic()
+            if time.monotonic() - gone_since > patience:
                 raise ServerGone(f"client: run {self.name}: nobody has answered for {patience:g} s")
             time.sleep(RECONNECT_S)
 

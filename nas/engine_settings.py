@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from nas.strict import Positive, Strict
 
-_RAYS_OWN = {"cpu": "each worker has one", "gpu": "give worker_gpus", "memory": "", "object_store_memory": ""}
+_RAYS_OWN = {"cpu": "; each worker has one", "gpu": "; give worker_gpus", "memory": "", "object_store_memory": ""}
 
 
 class EngineSettings(Strict):
@@ -44,7 +44,7 @@ class EngineSettings(Strict):
         for name in self.worker_resources:
             if name.lower() in _RAYS_OWN:
                 raise ValueError(
-                    f"worker_resources: {name!r} is Ray's own, expected custom ones {_RAYS_OWN[name.lower()]}"
+                    f"worker_resources: {name!r} is Ray's own, expected custom ones{_RAYS_OWN[name.lower()]}"
                 )
         if self.special and self.kind == "serial":
             raise ValueError("worker_gpus and worker_resources are of Ray workers, kind is serial; give kind: ray")

@@ -22,6 +22,7 @@ SUFFIXES = frozenset(
 DATABASE = ".sqlite"
 CHUNK = 1 << 18
 YOUNG_NS = 50_000_000  # a file written so lately may be written again within one tick of the clock of its times
+COPY_TURN_S = 10.0
 _COPYING = threading.Lock()  # one copy at a time
 
 
@@ -53,10 +54,19 @@ def snapshot(file: Path, folder: Path) -> IO[bytes]:
         file: of SQLite.
         folder: on whose disk the copy is made; it has no name there, so that nothing is left of it, whatever happens.
     Returns: the copy, open at its beginning.
-    Raises: Refusal: no database, or there is no room for the copy.
+    Raises: Refusal: no database, there is no room for the copy, or others are being made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _COPYING, tempfile.TemporaryDirectory(dir=folder) as place:
+    if not _COPYING.acquire(timeout=COPY_TURN_S):
+        raise Refusal(429, "another database is being copied; ask again later", "path", file.name)
+    try:
+        return _copied(file, folder)
+    finally:
+        _COPYING.release()
+
+
+def _copied(file: Path, folder: Path) -> IO[bytes]:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
         copy = Path(place) / file.name
         try:
             with (

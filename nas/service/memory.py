@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nas.store import FILE_NAME
 
-KEPT = 256  # answers
+KEPT_BYTES = 32 * 2**20  # of all answers
 YOUNG_NS = 50_000_000  # a file written so lately may be written again within one tick of the clock of its times
 LONGEST_S = 5.0  # that an answer is given, however unchanged the file looks
 
@@ -41,6 +41,7 @@ class Memory:
     def __init__(self) -> None:
         """Nothing is known."""
         self._known: OrderedDict[tuple[Path, Hashable], tuple[Stamp, float, bytes]] = OrderedDict()
+        self._bytes = 0
         self._busy: dict[tuple[Path, Hashable], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -48,6 +49,8 @@ class Memory:
         """The answer, where the file is as it was when it was given; costs two looks at the file system."""
         with self._lock:
             found = self._known.get((file, question))
+            if found is not None:
+                self._known.move_to_end((file, question))
         if found is None or time.monotonic() - found[1] > longest_s or stamp_of(file) != found[0]:
             return None
         return found[2]
@@ -77,8 +80,13 @@ class Memory:
                     self._busy.pop(key, None)
             with self._lock:
                 if stamp is not None:
-                    self._known[key] = stamp, time.monotonic(), body
-                    self._known.move_to_end(key)
-                while len(self._known) > KEPT:
-                    self._known.popitem(last=False)
+                    self._keep(key, (stamp, time.monotonic(), body))
         return body
+
+    def _keep(self, key: tuple[Path, Hashable], found: tuple[Stamp, float, bytes]) -> None:
+        before = self._known.pop(key, None)
+        self._bytes += len(found[2]) - (0 if before is None else len(before[2]))
+        self._known[key] = found
+        while self._bytes > KEPT_BYTES:
+            _, (_, _, body) = self._known.popitem(last=False)
+            self._bytes -= len(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from nas.service.answer import encoded
 from nas.service.house import House
 from nas.service.memory import Stamp, stamp_of
 from nas.service.refusal import Refusal
+from nas.store import RunFileError
 from nas.store.sampling import events_after, last_id
 
 LOOK_S = 0.5
@@ -54,7 +56,7 @@ def look(house: House, name: str, after: int, last: Seen | None) -> Seen:
     try:
         with house.open(name) as run:
             mark, events = last_id(run.store), events_after(run.store, after, AT_ONCE)
-    except Refusal:  # it waits to begin
+    except (Refusal, RunFileError):  # it waits to begin, or cannot be read now
         mark, events = None, []
     if len(events) == AT_ONCE:
         stamp = None  # there may be more
@@ -65,16 +67,24 @@ def look(house: House, name: str, after: int, last: Seen | None) -> Seen:
 async def follow(
     looking: Callable[[int, Seen | None], Seen], overview: Callable[[], bytes], after: int
 ) -> AsyncIterator[str]:
-    """Lines of the stream, until the client goes.
+    """Lines of the stream, until the client or the run goes.
 
     Args:
         looking: at the run, given the number of the last event that is told, and the last look.
         overview: the whole of the run, as JSON.
         after: number of the last event that the client has; 0 for none.
     """
+    yield RETRY
+    with suppress(Refusal):  # the run is gone
+        async for line in _lines(looking, overview, after):
+            yield line
+
+
+async def _lines(
+    looking: Callable[[int, Seen | None], Seen], overview: Callable[[], bytes], after: int
+) -> AsyncIterator[str]:
     seen: Seen | None = None
     quiet = 0.0
-    yield RETRY
     while True:
         found = await run_in_threadpool(looking, after, seen)
         lines = [message("event", encoded(_short(event)), number) for number, event in found.events]

@@ -133,7 +133,8 @@ class Supervisor:
         elif job.state in WISHES:
             self.table.put(replace(ended, state=WISHES[job.state]))
         elif (code is not None and code > 0) or (code is None and self._said_why(job.name)):
-            self.table.put(replace(ended, state="failed", message=self._processes.last_line(job.name)))
+            message = self._told_of_its_cluster(self.root / job.name, self._processes.last_line(job.name))
+            self.table.put(replace(ended, state="failed", message=message))
         elif job.attempts + 1 >= ATTEMPTS:
             message = f"its process died {ATTEMPTS} times without a word; {self._processes.last_line(job.name)}"
             self.table.put(replace(ended, state="failed", message=message))
@@ -157,9 +158,9 @@ class Supervisor:
 
     def _start(self, job: Job) -> None:
         directory = self.root / job.name
-        config, message = job.config, job.message
+        config, message = job.config, self._told_of_its_cluster(directory, job.message)
         if find_run(directory) is not None:
-            config, message = None, self._told_of_its_cluster(directory, message)
+            config = None
         elif config is None:
             self.table.put(replace(job, state="failed", message="its run file is gone"))
             return
@@ -175,6 +176,8 @@ class Supervisor:
 
     def _told_of_its_cluster(self, directory: Path, message: str | None) -> str | None:
         """A run keeps the cluster that its run file names; its message says so where the server has another."""
+        if find_run(directory) is None:
+            return message
         try:
             with Run.open(directory) as run:
                 told = where_it_goes_on(self._cluster, run.config.engine.address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import partial
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -51,6 +52,6 @@ def get_artifact(house: TheHouse, run: str, path: str) -> Response:
     copy = snapshot(file, house.settings.own_folder)
     headers = {
         "content-length": str(os.fstat(copy.fileno()).st_size),
-        "content-disposition": f'attachment; filename="{file.name}"',
+        "content-disposition": f"attachment; filename*=utf-8''{quote(file.name)}",
     }
     return StreamingResponse(chunks(copy), media_type="application/vnd.sqlite3", headers=headers)

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nas.records import METRICS
+from nas.store.errors import reading
 from nas.store.run_store import RunStore
 from nas.store.sampling import ROW, matching, shown, tuples
 from nas.store.schema import CANDIDATE
@@ -52,7 +53,15 @@ def known_metrics(store: RunStore) -> list[str]:
 
 
 def best_score(store: RunStore) -> float | None:
-    """The highest score; None before the first."""
-    query = sa.select(sa.func.max(CANDIDATE.c.score).label("most")).where(CANDIDATE.c.outcome == "scored")
-    found = store.rows(query)[0]["most"]
-    return None if found is None else float(found)
+    """The highest score; None before the first. Raises RunFileError: a scored candidate lacks its score."""
+    counts: list[sa.Label[Any]] = [
+        sa.func.max(CANDIDATE.c.score).label("most"),
+        sa.func.count(CANDIDATE.c.score).label("with_score"),
+        sa.func.count().label("scored"),
+    ]
+    query = sa.select(*counts).where(CANDIDATE.c.outcome == "scored")
+    found = store.rows(query)[0]
+    with reading(store.path):
+        if missing := found["scored"] - found["with_score"]:
+            raise ValueError(f"{missing} candidates are 'scored' without a score")
+    return None if found["most"] is None else float(found["most"])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 SCHEMA_VERSION = 1
+_LATER = ("architecture", "network", "initial_weights")  # which the first files of this version do not say
 
 
 class InvalidCheckpoint(ValueError):
@@ -66,6 +67,8 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("version") != SCHEMA_VERSION:
         raise InvalidCheckpoint(f"{path}: not a checkpoint of version {SCHEMA_VERSION}; delete it to start again")
     for name, expected in identity.items():
+        if name in _LATER and name not in data["identity"]:
+            continue
         if data["identity"].get(name) != expected:
             raise InvalidCheckpoint(
                 f"{path}: {name} is {data['identity'].get(name)}, this training has {expected}; "

@@ -53,6 +53,11 @@ def commit(store, first, count):
     store.commit()
 
 
+def commit_and_record(store, first, count):
+    commit(store, first, count)
+    store.record("measured", {})
+
+
 def children():
     """The processes that write rows for this one."""
     return [child for child in psutil.Process().children() if "row_writer" in " ".join(child.cmdline())]
@@ -234,8 +239,7 @@ def test_an_interrupt_while_lost_rows_are_taken_back_leaves_no_gap(store, monkey
     monkeypatch.setattr(elsewhere.RowProcess, "close", interrupted)
     os.kill(children()[0].pid, signal.SIGKILL)
     with pytest.raises(KeyboardInterrupt):
-        commit(store, 60, 40)
-        store.record("measured", {})  # meets the end of the process at the latest
+        commit_and_record(store, 60, 40)  # the latter meets the end of the process at the latest
     monkeypatch.undo()
     commit(store, 100, 5)
     assert told(store) == expected(105)

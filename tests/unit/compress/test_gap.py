@@ -178,9 +178,7 @@ def deeper(model):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, other, name, prune, settings):
     path, arguments = tmp_path / "a.pt", {"settings": settings, "seed": 0}
     prune(make_model(), make_dataset(), RECIPE, checkpoint=path, **arguments)
-    with pytest.raises(
-        InvalidCheckpoint, match=rf"a\.pt: {name} is \w+, this training has \w+; delete it or"
-    ) as caught:
+    with pytest.raises(InvalidCheckpoint, match=rf"a\.pt: {name} is .+, this training has .+; delete it or") as caught:
         prune(other(make_model()), make_dataset(), RECIPE, checkpoint=path, **arguments)
     assert "\n" not in str(caught.value)
 

@@ -4,17 +4,19 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
 from report_runs import finished_run
 
-from nas.client import _events
+from nas.client import RemoteRun, _events
 from nas.run import Run
 from nas.service import artifacts as files
 from nas.service import memory, stream
@@ -195,3 +197,62 @@ def test_answers_do_not_wait_for_the_clients_acknowledgement():
     """Asyncio turns Nagle's algorithm off only where the socket names its protocol: 40 ms for every answer."""
     with _bound("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
+
+
+def test_a_stream_ends_when_its_run_is_gone(app, root):
+    house = app.state.house
+
+    async def gather():
+        kinds = []
+        following = stream.follow(partial(stream.look, house, "digits"), partial(house.overview, "digits"), 0)
+        async for line in following:
+            kinds.append(line.split("\n")[0])
+            if line.startswith("event: overview"):
+                shutil.rmtree(root / "digits")
+        return kinds
+
+    kinds = asyncio.run(asyncio.wait_for(gather(), 20))
+    assert "event: overview" in kinds
+
+
+def test_answers_take_a_bounded_number_of_bytes_and_the_popular_ones_stay(root, monkeypatch):
+    monkeypatch.setattr(memory, "KEPT_BYTES", 1_000)
+    file = root / "digits" / FILE_NAME
+    old(file)
+    known = memory.Memory()
+    for number in range(50):
+        known.answer(file, number, lambda: b"x" * 100)
+        assert known.answer(file, "popular", lambda: b"y" * 100) == b"y" * 100
+    assert known.known(file, "popular") == b"y" * 100
+    assert known.known(file, 49) is not None
+    assert known.known(file, 1) is None
+    assert sum(known.known(file, number) is not None for number in range(50)) == 9
+    known.answer(file, "large", lambda: b"z" * 5_000)
+    assert known.known(file, "large") is None
+
+
+class Cut:
+    """A connection that says nothing for a while, and is then cut; the next one tells the end."""
+
+    def __init__(self):
+        self.opened = 0
+
+    @contextmanager
+    def open(self, method, path, further=None):
+        self.opened += 1
+        yield self.lines(self.opened)
+
+    @staticmethod
+    def lines(number):
+        if number == 1:
+            yield from (b"event: state\n", b'data: {"state": "running"}\n', b"\n")
+            time.sleep(1.2)
+            raise ConnectionResetError
+        yield from (b"event: overview\n", b'data: {"state": "finished"}\n', b"\n")
+
+
+def test_a_watch_outlives_a_quiet_spell_before_the_cut():
+    server = Cut()
+    told = list(RemoteRun(server, "first").watch(patience=1.0))
+    assert [kind for kind, _ in told] == ["state", "overview"]
+    assert server.opened == 2
