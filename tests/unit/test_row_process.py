@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import psutil
@@ -60,7 +60,12 @@ def commit_and_record(store, first, count):
 
 def children():
     """The processes that write rows for this one."""
-    return [child for child in psutil.Process().children() if "row_writer" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one of another test that has just ended
+            if "row_writer" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def told(store):
@@ -116,16 +121,15 @@ def test_a_process_that_is_killed_loses_nothing(store, number):
 
 def test_an_interrupt_within_a_message_loses_nothing_and_doubles_nothing(store, monkeypatch):
     commit(store, 20, 40)
-    whole = pickle.dump
 
     def cut(message, file, protocol):
         file.write(pickle.dumps(message, protocol)[:100])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pickle, "dump", cut)
-    with pytest.raises(KeyboardInterrupt):
-        commit(store, 60, 40)
-    monkeypatch.setattr(pickle, "dump", whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(pickle, "dump", cut)
+        with pytest.raises(KeyboardInterrupt):
+            commit(store, 60, 40)
     store.append(results(100, 5))
     store.commit()
     assert told(store) == expected(105)
@@ -236,11 +240,11 @@ def test_an_interrupt_while_lost_rows_are_taken_back_leaves_no_gap(store, monkey
         close(process)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(elsewhere.RowProcess, "close", interrupted)
     os.kill(children()[0].pid, signal.SIGKILL)
-    with pytest.raises(KeyboardInterrupt):
-        commit_and_record(store, 60, 40)  # the latter meets the end of the process at the latest
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(elsewhere.RowProcess, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            commit_and_record(store, 60, 40)  # the latter meets the end of the process at the latest
     commit(store, 100, 5)
     assert told(store) == expected(105)
 
@@ -264,8 +268,8 @@ def test_an_answer_that_an_interrupt_swallowed_is_not_waited_for_for_ever(store,
         read(file, count)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "read", swallowed)
-    with pytest.raises(KeyboardInterrupt):
-        told(store)
-    monkeypatch.setattr(os, "read", read)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", swallowed)
+        with pytest.raises(KeyboardInterrupt):
+            told(store)
     assert told(store) == expected(60)
