@@ -59,7 +59,7 @@ def test_linear_ticks_are_few_even_and_inside(low: float, span: float, wanted: i
     if high - low < 1e-9 * max(abs(low), abs(high)):
         return
     ticks = linear_ticks(low, high, wanted)
-    slack = 1e-6 * (high - low)
+    slack = 1e-6 * (high - low) + 1e-10 * max(abs(low), abs(high))  # ticks have ten digits
     assert 1 <= len(ticks) <= wanted + 1
     assert all(low - slack <= tick <= high + slack for tick in ticks)
 
