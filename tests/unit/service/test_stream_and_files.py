@@ -45,35 +45,40 @@ def old(path):
         os.utime(file, (1e9, 1e9 + file.stat().st_size))
 
 
-def told(app, seconds, after=0):
-    """Events of the stream in so many seconds."""
+def told(app, enough, after=0):
+    """Events of the stream until its text is enough."""
     house = app.state.house
 
     async def gather():
-        lines = []
+        text = ""
         following = stream.follow(partial(stream.look, house, "digits"), partial(house.overview, "digits"), after)
-        try:
-            async with asyncio.timeout(seconds):
-                async for line in following:
-                    lines.append(line)
-        except TimeoutError:
-            pass
-        return "".join(lines)
+        async with asyncio.timeout(60):
+            async for line in following:
+                text += line
+                if enough(text):
+                    return text
+        return text
 
     text = asyncio.run(gather())
     return text, list(_events(line.encode() for line in text.splitlines(keepends=True)))
 
 
+def after_silence(text):
+    """Nothing new was told at a look."""
+    return ": still here" in text
+
+
 def test_the_stream_tells_every_event_once_and_goes_on_after_a_number(app, root, monkeypatch):
     monkeypatch.setattr(stream, "AT_ONCE", 7)
+    monkeypatch.setattr(stream, "KEEP_ALIVE_S", stream.LOOK_S)
     with Run.open(root / "digits") as run:
         kinds = [event["kind"] for event in run.events()]
-    _, events = told(app, 1.0)
+    _, events = told(app, after_silence)
     assert [data["kind"] for kind, _, data in events if kind == "event"] == kinds
     assert [number for kind, number, _ in events if kind == "event"] == [str(i + 1) for i in range(len(kinds))]
     assert [data["state"] for kind, _, data in events if kind != "event"] == ["finished", "finished"]
     assert events[-1][0] == "overview"
-    _, rest = told(app, 1.0, after=len(kinds) - 2)
+    _, rest = told(app, after_silence, after=len(kinds) - 2)
     assert [data["kind"] for kind, _, data in rest if kind == "event"] == kinds[-2:]
 
 
@@ -85,8 +90,8 @@ def test_an_unchanged_file_is_not_opened_again_and_silence_is_broken(app, root, 
     real = Run.open.__func__
     monkeypatch.setattr(Run, "open", classmethod(lambda cls, path: opened.append(path) or real(cls, path)))
     monkeypatch.setattr("nas.service.supervisor._finished", lambda _: True)
-    text, _ = told(app, 1.5)
-    assert text.count(": still here") >= 3
+    text, _ = told(app, lambda text: text.count(": still here") == 3)
+    assert text.count("event: overview") == 1
     assert len(opened) <= 3  # the look, the overview
 
 
