@@ -16,6 +16,8 @@ ONNX_PLACE = "{model}"
 MODEL_PLACES = (ONNX_PLACE, "{tflite}", "{param}")  # what a command of the user's may ask for
 _GRAMMAR = 'RUNTIME[:key=value,...], for example "onnxruntime:threads=2,batch=4" or "torch"'
 _KEYS = ("name", "threads", "batch", "precision")
+_MOST = {"threads": 1024, "batch": 65_536}
+_DIGITS = 9
 _OWN_COMMAND = re.compile(r"(?:^|,)\s*run\s*=\s*")
 
 
@@ -30,8 +32,8 @@ class Device:
     Attributes:
         name: "cpu", "cuda", or "gpu" for an integrated one, as far as the runtime runs there.
         runtime: key into ``hardware.runtimes.RUNTIMES``.
-        threads: threads of one call, >= 1.
-        batch: images per call, >= 1.
+        threads: threads of one call, 1 to 1,024.
+        batch: images per call, 1 to 65,536.
         precision: "fp32", or what else the runtime's row offers there: "fp16", "int8".
         run: the user's own benchmark command, of runtime "command" only; see ``hardware.runtimes.command``.
     """
@@ -47,10 +49,10 @@ class Device:
         if self.runtime not in RUNTIMES:
             raise InvalidDevice(f"device: unknown runtime {self.runtime!r}, expected one of {', '.join(RUNTIMES)}")
         self._check_name_and_precision()
-        for field in ("threads", "batch"):
+        for field, most in _MOST.items():
             value = getattr(self, field)
-            if type(value) is not int or value < 1:
-                raise InvalidDevice(f"device: {field}={value!r}, expected a whole number of at least 1")
+            if type(value) is not int or not 1 <= value <= most:
+                raise InvalidDevice(f"device: {field}={value!r}, expected a whole number from 1 to {most}")
         if self.batch > 1 and not RUNTIMES[self.runtime].batches:
             raise InvalidDevice(f"device: {self.runtime} runs one image a call, batch={self.batch}; expected batch=1")
         names_model = any(place in self.run for place in MODEL_PLACES)
@@ -97,9 +99,9 @@ class Device:
             key, equals, value = (part.strip() for part in item.partition("="))
             if not equals or key not in _KEYS:
                 raise InvalidDevice(f"device {text!r}: cannot read {item!r}, expected {_GRAMMAR}")
-            if key in ("threads", "batch") and not value.isdecimal():
-                raise InvalidDevice(f"device {text!r}: {key}={value!r}, expected a whole number of at least 1")
-            choices[key] = int(value) if key in ("threads", "batch") else value
+            if key in _MOST and not (value.isdecimal() and len(value) <= _DIGITS):
+                raise InvalidDevice(f"device {text!r}: {key}={value!r}, expected a whole number from 1 to {_MOST[key]}")
+            choices[key] = int(value) if key in _MOST else value
         if own_command:
             choices["run"] = own_command[0].strip()
         if choices["runtime"] in RUNTIMES:

@@ -37,7 +37,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class InvalidConfig(ValueError):
-    """A setting is unknown, missing or out of range; the message names it."""
+    """A setting is unknown, missing or out of range; the message names it.
+
+    Attributes:
+        field: the setting, for example "search.evaluations"; None where it is not one setting.
+        value: as it was given.
+    """
+
+    def __init__(self, message: str, field: str | None = None, value: Any = None) -> None:
+        super().__init__(message)
+        self.field, self.value = field, value
 
 
 class Limits(Strict):
@@ -344,7 +353,9 @@ def checked(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise InvalidConfig(f"{where}: {_explain(model, error)}") from None
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        raise InvalidConfig(f"{where}: {_explain(model, error)}", field, first.get("input")) from None
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -18,8 +18,8 @@ class EngineSettings(Strict):
         kind: where scores are computed; auto takes ray when that pays.
         workers: Ray workers, at most; null takes as many as the cluster holds, also of nodes that join later.
         address: of a running Ray cluster, for example auto or 10.0.0.1:6379; null starts Ray here when needed.
-        worker_gpus: of each Ray worker, a fraction of one or a whole number.
-        worker_resources: custom resources of each Ray worker, {name: amount}.
+        worker_gpus: of each Ray worker, a fraction of one or a whole number; null for none, or what a server gives.
+        worker_resources: custom resources of each Ray worker, {name: amount}; null for none, or what a server gives.
         device_node: the node of the cluster where latencies are measured, and nothing is scored: the beginning of its
             id, its host name or IP address, or a custom resource that it alone has, device:NAME. Null measures where
             the command runs.
@@ -28,8 +28,8 @@ class EngineSettings(Strict):
     kind: Literal["auto", "serial", "ray"] = "auto"
     workers: Positive | None = None
     address: str | None = None
-    worker_gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
-    worker_resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    worker_gpus: Annotated[float, Field(ge=0, le=64)] | None = None
+    worker_resources: dict[str, Annotated[float, Field(gt=0)]] | None = None
     device_node: str | None = None
 
     @property
@@ -39,9 +39,9 @@ class EngineSettings(Strict):
 
     @model_validator(mode="after")
     def _workers_are_possible(self) -> Self:
-        if self.worker_gpus > 1 and self.worker_gpus % 1:
+        if self.worker_gpus is not None and self.worker_gpus > 1 and self.worker_gpus % 1:
             raise ValueError(f"worker_gpus={self.worker_gpus}, expected a fraction of one or a whole number")
-        for name in self.worker_resources:
+        for name in self.worker_resources or ():
             if name.lower() in _RAYS_OWN:
                 raise ValueError(
                     f"worker_resources: {name!r} is Ray's own, expected custom ones{_RAYS_OWN[name.lower()]}"

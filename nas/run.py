@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from math import inf
@@ -133,21 +134,30 @@ class Run:
                 )
         return NothingFeasible(f"run {self.directory}: no candidate keeps all of {dict(at_most)} together")
 
-    def best_on(self, device: str, latency_ms: float, **at_most: float) -> dict[str, Any]:
+    def best_on(self, device: str, latency_ms: float, *, seconds: float = inf, **at_most: float) -> dict[str, Any]:
         """``best`` with the latency of another device, predicted by its stored table or data sheet.
 
         Args:
             device: as ``--device``: a runtime here with a latency table, a stored device, or one of a data sheet.
             latency_ms: held by the upper bound of that device's estimate.
+            seconds: that it may look; candidates are looked at from the highest score down.
             at_most: further limits, as of ``best``.
         Returns: its row with "latency_ms" and "latency_upper_ms" of that device, its architecture under "arch".
-        Raises: NothingFeasible; UnknownMetric; InvalidConfig: the device has no latency table yet.
+        Raises: NothingFeasible: none, or none in that time; UnknownMetric; InvalidConfig: the device has no latency
+            table yet.
         """
         gates, tightest = self._gates_on(device), inf
         ids = ranked_ids(self.store, self.limits(at_most))
         if not ids:
             raise self.why_none(at_most)
-        for identity in ids:
+        until = time.monotonic() + seconds
+        for looked, identity in enumerate(ids):
+            if looked and time.monotonic() > until:
+                raise NothingFeasible(
+                    f"run {self.directory}: none of the {looked:,} best of {len(ids):,} candidates has latency_ms of "
+                    f"at most {latency_ms:g} on {device}, the smallest of theirs is {tightest:g}; after {seconds:g} s "
+                    f"the others were left out: `netwright best --device` looks at all"
+                )
             arch = self.architecture(identity)
             metrics = gates(arch)
             if metrics["latency_upper_ms"] <= latency_ms:

@@ -152,7 +152,7 @@ def _terms(task: Task, gates: Gates | None, narrator: Silent) -> Terms:
     engine = task.config.engine
     return Terms(
         engine.workers,
-        WorkerNeeds(engine.worker_gpus, engine.worker_resources),
+        WorkerNeeds(engine.worker_gpus or 0.0, engine.worker_resources or {}),
         apart_from=engine.device_node,
         gates=None if gates is None else gates.to_dict(),
         say=narrator.say,

@@ -163,7 +163,7 @@ class Task:
             return
         from nas.runners.crew import Terms, check_places
 
-        needs = WorkerNeeds(engine.worker_gpus, engine.worker_resources)
+        needs = WorkerNeeds(engine.worker_gpus or 0.0, engine.worker_resources or {})
         check_places(engine.address, Terms(needs=needs, apart_from=engine.device_node))
 
     def _check_supernet(self) -> None:

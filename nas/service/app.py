@@ -20,7 +20,8 @@ from nas.service import other_routes, run_routes, watch_routes
 from nas.service.answer import Json
 from nas.service.gatekeeper import Gatekeeper
 from nas.service.house import House
-from nas.service.refusal import Refusal, shown
+from nas.service.places import Places
+from nas.service.refusal import Refusal, is_ours, shown
 from nas.service.settings import ServiceSettings
 from nas.service.supervisor import Supervisor
 from nas.service.warming import Warming
@@ -29,7 +30,6 @@ from nas.views import UnknownCandidate
 
 API = "/api/v1"
 STATIC = Path(__file__).parent / "static"
-_OURS = ("nas", "search_spaces", "predictors", "hardware")
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,22 +45,6 @@ class ProblemAnswer(BaseModel):
     """The body of every answer of 4xx."""
 
     error: Problem
-
-
-class Streams:
-    """Counts those who follow a run."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    async def counted(self, lines: AsyncIterator[str]) -> AsyncIterator[str]:
-        """The same lines."""
-        self.count += 1
-        try:
-            async for line in lines:
-                yield line
-        finally:
-            self.count -= 1
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -88,7 +72,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         responses={status: {"model": ProblemAnswer} for status in (401, 403, 404, 409, 413, 422, 429)},
     )
     app.state.house = House(settings, supervisor)
-    app.state.streams = Streams()
+    app.state.places = Places(settings.streams)
     app.include_router(run_routes.routes, prefix=API)
     app.include_router(watch_routes.routes, prefix=API)
     app.include_router(other_routes.routes, prefix=API)
@@ -125,11 +109,12 @@ def _answer_errors(app: FastAPI, root: Path) -> None:
     @app.exception_handler(ValueError)
     @app.exception_handler(RuntimeError)
     async def foreseen(_: Request, error: Exception) -> Json:
-        if type(error).__module__.split(".")[0] not in _OURS:
+        if not is_ours(error):
             raise error
         statuses = ((NothingFeasible, 404), (UnknownCandidate, 404), (RunFileError, 409))
         status = next((status for kind, status in statuses if isinstance(error, kind)), 422)
-        return _answer(status, without_root(str(error)))
+        rule = getattr(error, "rule", str(error))
+        return _answer(status, without_root(rule), getattr(error, "field", None), getattr(error, "value", None))
 
 
 def _answer(status: int, rule: str, field: str | None = None, value: Any = None) -> Json:

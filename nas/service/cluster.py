@@ -14,7 +14,7 @@ from hardware.runtimes import RUNTIMES
 from nas.engine_settings import EngineSettings
 
 PROBE_S = 1.0
-_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:\s]+):([0-9]{1,5})")
+_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:\s\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 class InvalidCluster(ValueError):
@@ -51,8 +51,10 @@ class Cluster:
         if engine.get("kind", "auto") == "auto":
             engine["kind"] = "ray"
         if engine["kind"] == "ray":
-            engine["worker_gpus"] = engine.get("worker_gpus") or self.worker_gpus
-            engine["worker_resources"] = engine.get("worker_resources") or dict(self.worker_resources)
+            if engine.get("worker_gpus") is None:
+                engine["worker_gpus"] = self.worker_gpus
+            if engine.get("worker_resources") is None:
+                engine["worker_resources"] = dict(self.worker_resources)
         if self.device_node is not None and _measures(config):
             engine["device_node"] = self.device_node
         return {**config, "engine": engine}
@@ -63,7 +65,7 @@ class Cluster:
         if match is None:
             return None
         try:
-            socket.create_connection((match[1], int(match[2])), timeout=PROBE_S).close()
+            socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=PROBE_S).close()
         except OSError:
             return False
         return True
@@ -109,7 +111,7 @@ def chosen_cluster(
         checked = EngineSettings.model_validate(engine)
     except ValidationError as error:
         raise InvalidCluster(f"serve: {_first(error)}") from None
-    return Cluster(address, checked.worker_gpus, checked.worker_resources, checked.device_node)
+    return Cluster(address, checked.worker_gpus or 0.0, checked.worker_resources or {}, checked.device_node)
 
 
 def where_it_goes_on(cluster: Cluster | None, began: str | None) -> str | None:

@@ -13,13 +13,13 @@ from starlette.concurrency import run_in_threadpool
 
 from hardware.latency_targets import find_target
 from nas import views
-from nas.config import Config
+from nas.config import Config, InvalidConfig
 from nas.objective import ENSEMBLE, PREDICTOR, SCORES
 from nas.run import Run
 from nas.service.answer import Json, encoded
 from nas.service.memory import LONGEST_S, Memory
 from nas.service.own_code import check_harmless
-from nas.service.refusal import Refusal
+from nas.service.refusal import Refusal, about
 from nas.service.settings import ServiceSettings
 from nas.service.supervisor import Supervisor
 from nas.store import RunFileError, find_run
@@ -124,8 +124,12 @@ class House:
         return {"started": job.created if job else None, **found, **state}
 
     def config(self, given: dict[str, Any]) -> Config:
-        """Settings that this server accepts; raises InvalidConfig, UnknownSpace, InvalidDevice, Refusal."""
-        config = Config.from_dict(given)
+        """Settings that this server accepts; raises Refusal."""
+        try:
+            config = Config.from_dict(given)
+        except InvalidConfig as error:
+            field = "config" if error.field is None else f"config.{error.field}"
+            raise Refusal(422, str(error), field, error.value) from None
         if not self.settings.allow_custom_code:
             check_harmless(config)
         _check_names(config)
@@ -135,12 +139,14 @@ class House:
 def _check_names(config: Config) -> None:
     """Raise for a name that is none here: else the job would only start to find that out."""
     if config.space != "auto" and not {":", "/"} & set(config.space):
-        load_space(config.space)
+        with about("config.space", config.space):
+            load_space(config.space)
     score = config.search.score
     if ":" not in score and score not in (*SCORES, ENSEMBLE, PREDICTOR, BINAS):
         raise Refusal(422, f"unknown score, expected one of {', '.join(SCORES)}", "config.search.score", score)
     if config.engine.device_node is None and not config.device.startswith("command"):
-        find_target(config.device)
+        with about("config.device", config.device):
+            find_target(config.device)
 
 
 def _latest(row: dict[str, Any]) -> float:

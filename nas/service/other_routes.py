@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
+from hardware.device_store import UnknownDevice
 from nas import views
 from nas.service.answer import Json
 from nas.service.answers import (
@@ -81,7 +82,10 @@ def devices() -> Json:
 @routes.get("/devices/{name}", summary="One device", responses=answers(Device), tags=["devices"])
 def device(name: str) -> Json:
     """Its card, its tables, what has drifted."""
-    return Json(views.device(name))
+    try:
+        return Json(views.device(name))
+    except UnknownDevice as error:
+        raise Refusal(404, str(error), "name", name) from None
 
 
 @routes.post(

@@ -11,7 +11,7 @@ from typing import Any
 from hardware.counts import count
 from nas.gates import Gates
 from nas.limits import gates_of
-from nas.service.refusal import Refusal
+from nas.service.refusal import Refusal, about
 from nas.service.requests import Predict
 from nas.views.plain import plain
 from search_spaces import load_space
@@ -26,7 +26,7 @@ _FITTED = threading.Lock()  # one prediction at a time: estimators are not made 
 def predict(asked: Predict, root: Path, *, allow_custom_code: bool) -> dict[str, Any]:
     """One row a network: counts, "latency_ms" and "latency_upper_ms" of a device, "predicted" of a predictor.
 
-    Raises: Refusal; InvalidDevice, InvalidConfig: no table; and what the predictor raises.
+    Raises: Refusal; and what the predictor raises.
     """
     archs = [_architecture(i, given) for i, given in enumerate(asked.archs)]
     rows = [_counts(i, arch, asked) for i, arch in enumerate(archs)]
@@ -76,15 +76,18 @@ def _gates(asked: Predict, *, allow_custom_code: bool) -> Gates:
 
 @lru_cache(maxsize=32)
 def _known_gates(space: str, device: str, input_shape: tuple[int, int, int], num_classes: int) -> Gates:
-    return gates_of(
-        {"latency": "1000s"},
-        space=load_space(space),
-        space_name=space,
-        device=device,
-        input_shape=input_shape,
-        num_classes=num_classes,
-        where="predict",
-    )
+    with about("space", space):
+        loaded = load_space(space)
+    with about("device", device):
+        return gates_of(
+            {"latency": "1000s"},
+            space=loaded,
+            space_name=space,
+            device=device,
+            input_shape=input_shape,
+            num_classes=num_classes,
+            where="predict",
+        )
 
 
 def _add_accuracy(asked: Predict, archs: list[Architecture], rows: list[dict[str, Any]], path: Path) -> list[str]:

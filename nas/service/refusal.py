@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 LONGEST_VALUE = 200
+OURS = ("nas", "search_spaces", "predictors", "hardware")
 
 
 class Refusal(Exception):
@@ -25,6 +28,27 @@ class Refusal(Exception):
     def body(self) -> dict[str, Any]:
         """What the client reads."""
         return {"error": {"field": self.field, "value": shown(self.value), "rule": self.rule}}
+
+
+@contextmanager
+def about(field: str, value: Any) -> Iterator[None]:
+    """What the package itself finds wrong in the block is said of one field of the request.
+
+    Args:
+        field: of the request.
+        value: as it was given.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not is_ours(error):
+            raise
+        raise Refusal(422, str(error), field, value) from None
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether an error is one of this package, made to be read."""
+    return type(error).__module__.split(".")[0] in OURS
 
 
 def shown(value: Any) -> Any:

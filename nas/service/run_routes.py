@@ -12,7 +12,7 @@ from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
 from nas import views
-from nas.run import NothingFeasible, Run
+from nas.run import NothingFeasible, Run, UnknownMetric
 from nas.service.answer import Json
 from nas.service.answers import (
     Best,
@@ -30,10 +30,11 @@ from nas.service.answers import (
 from nas.service.checks import no_unknown_query
 from nas.service.house import House
 from nas.service.job_table import Job
-from nas.service.refusal import Refusal
+from nas.service.refusal import Refusal, about
 from nas.service.requests import Launch
 from nas.views.plain import as_view
 
+LOOKS_S = 20.0  # that one request may take to look for a candidate on another device
 Limit = Annotated[float | None, Query(gt=0, le=1e300, allow_inf_nan=False)]
 
 
@@ -170,8 +171,12 @@ async def predictors(house: TheHouse, run: str) -> Json:
 def _best(run: Run, at_most: dict[str, float]) -> dict[str, Any]:
     try:
         return views.best(run, at_most)
-    except NothingFeasible as error:
-        raise Refusal(404, str(error), "limits", at_most) from None
+    except (NothingFeasible, UnknownMetric) as error:
+        raise _refused(error, at_most) from None
+
+
+def _refused(error: NothingFeasible | UnknownMetric, at_most: dict[str, float]) -> Refusal:
+    return Refusal(404 if isinstance(error, NothingFeasible) else 422, str(error), "limits", at_most)
 
 
 def _best_on(house: House, run: Run, at_most: dict[str, float], device: str) -> dict[str, Any]:
@@ -179,10 +184,11 @@ def _best_on(house: House, run: Run, at_most: dict[str, float], device: str) -> 
         raise Refusal(403, "is a command or a file; the server does not accept it", "device", device)
     if "latency_ms" not in at_most:
         raise Refusal(422, "a device goes with a budget; give latency_ms", "latency_ms")
-    try:
-        found = run.best_on(device, **at_most)
-    except NothingFeasible as error:
-        raise Refusal(404, str(error), "limits", at_most) from None
+    with about("device", device):
+        try:
+            found = run.best_on(device, seconds=LOOKS_S, **at_most)
+        except (NothingFeasible, UnknownMetric) as error:
+            raise _refused(error, at_most) from None
     return as_view({**found, "arch": found["arch"].to_dict()})
 
 

@@ -15,7 +15,7 @@ from nas.service.answers import Artifacts, answers
 from nas.service.artifacts import DATABASE, artifact, artifacts, chunks, snapshot
 from nas.service.checks import no_unknown_query
 from nas.service.gatekeeper import REPORT_POLICY
-from nas.service.refusal import Refusal
+from nas.service.places import PlacedStream
 from nas.service.run_routes import TheHouse
 from nas.service.stream import follow, look
 
@@ -28,11 +28,8 @@ def stream(house: TheHouse, run: str, request: Request) -> StreamingResponse:
     house.directory(run)
     last = request.headers.get("last-event-id", "0")
     after = int(last) if re.fullmatch(r"[0-9]{1,15}", last) else 0
-    app = request.app.state
-    if app.streams.count >= house.settings.streams:
-        raise Refusal(429, f"{house.settings.streams} streams are open already; close one")
     lines = follow(partial(look, house, run), partial(house.overview, run), after)
-    return StreamingResponse(app.streams.counted(lines), media_type="text/event-stream")
+    return PlacedStream(lines, request.app.state.places)
 
 
 @routes.get("/{run}/artifacts", summary="Files of a run", responses=answers(Artifacts))

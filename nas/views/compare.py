@@ -26,7 +26,7 @@ def compare(run: Run, ids: Sequence[int]) -> dict[str, Any]:
     """
     wanted = list(dict.fromkeys(ids))
     if not 1 <= len(wanted) <= MOST:
-        raise InvalidQuery(f"ids={','.join(map(str, ids))}: expected 1 to {MOST} candidates")
+        raise InvalidQuery("ids", ",".join(map(str, ids)), f"expected 1 to {MOST} candidates")
     rows = {i: row_of(run, i) for i in wanted}
     found = {entry["id"]: entry for entry in finalists(run)}
     return as_view(

@@ -18,7 +18,17 @@ MOST = 1_000
 
 
 class InvalidQuery(ValueError):
-    """A page is asked for that cannot be; the message names the argument, its value and the rule."""
+    """A page is asked for that cannot be.
+
+    Attributes:
+        field: the argument.
+        value: as it was given.
+        rule: what is expected.
+    """
+
+    def __init__(self, field: str, value: Any, rule: str) -> None:
+        super().__init__(f"{field}={value!r}: {rule}")
+        self.field, self.value, self.rule = field, value, rule
 
 
 def page(
@@ -54,16 +64,16 @@ def page(
 
 def _check(outcome: str | None, sort: str, limit: int, at_most: Mapping[str, float]) -> None:
     if outcome is not None and outcome not in OUTCOMES:
-        raise InvalidQuery(f"outcome={outcome!r}: expected one of {', '.join(OUTCOMES)}")
+        raise InvalidQuery("outcome", outcome, f"expected one of {', '.join(OUTCOMES)}")
     if sort.removeprefix("-") not in SORTS:
         near = difflib.get_close_matches(sort.removeprefix("-"), SORTS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(SORTS)}"
-        raise InvalidQuery(f"sort={sort!r}: {hint}")
+        raise InvalidQuery("sort", sort, hint)
     if not 1 <= limit <= MOST:
-        raise InvalidQuery(f"limit={limit}: expected 1 to {MOST}")
+        raise InvalidQuery("limit", limit, f"expected 1 to {MOST}")
     for name, value in at_most.items():
         if name not in METRICS or name in LARGER_IS_BETTER:
             costs = [metric for metric in METRICS if metric not in LARGER_IS_BETTER]
-            raise InvalidQuery(f"{name}={value}: expected a limit on one of {', '.join(costs)}")
+            raise InvalidQuery(name, value, f"expected a limit on one of {', '.join(costs)}")
         if not math.isfinite(value):
-            raise InvalidQuery(f"{name}={value}: expected a finite number")
+            raise InvalidQuery(name, value, "expected a finite number")

@@ -35,6 +35,15 @@ def test_a_search_that_names_no_cluster_goes_to_the_operators():
     assert (placed.worker_gpus, placed.worker_resources) == (0.5, {"fpga": 1.0})
     own = engine(BIG, engine={"worker_gpus": 2, "worker_resources": {"tpu": 1}, "workers": 3})
     assert (own.worker_gpus, own.worker_resources, own.workers) == (2, {"tpu": 1}, 3)
+    none = engine(BIG, engine={"worker_gpus": 0, "worker_resources": {}})
+    assert (none.kind, none.worker_gpus, none.worker_resources) == ("ray", 0, {})
+
+
+def test_a_head_may_have_an_address_of_ipv6():
+    for address in ("[::1]:6379", "ray://[fd00::2]:10001"):
+        assert chosen_cluster(address, None, {}, None).address == address
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as head:
+        assert Cluster(f"[::1]:{head.getsockname()[1]}").answers()
 
 
 def test_what_a_search_says_itself_stays():
@@ -57,6 +66,7 @@ def test_a_device_that_is_known_by_its_table_is_not_measured_on_the_node():
         (["--worker-resources", "fpga=1"], "serve: --worker-resources: there is no cluster"),
         (["--address", "local"], "serve: --address 'local': expected auto, or HOST:PORT"),
         (["--address", "host:99999"], "serve: --address 'host:99999': expected auto"),
+        (["--address", "::1:6379"], "serve: --address '::1:6379': expected auto"),
         (["--address", ""], "serve: --address '': expected auto"),
         (["--address", "auto", "--worker-gpus", "1.5"], "worker_gpus=1.5, expected a fraction of one or a whole"),
         (["--address", "auto", "--worker-gpus", "65"], "serve: worker_gpus=65.0: "),

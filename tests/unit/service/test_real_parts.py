@@ -18,7 +18,7 @@ from nas.fitting import Asked, fit_table
 from nas.fitting.learner import Learner
 from nas.fitting.predictor_file import write_predictor
 from nas.fitting.table import Columns
-from nas.run import Run
+from nas.run import NothingFeasible, Run
 from nas.service.app import create_app
 from nas.service.settings import ServiceSettings
 from search_spaces import SPACES
@@ -109,6 +109,8 @@ def test_an_uploaded_device_is_shown_predicts_and_bounds_the_best(server, table)
     assert "on phone; the smallest has" in none.json()["error"]["rule"]
     with Run.open(server.root / "digits") as run:
         assert run.best_on("phone", 1000.0)["id"] == free["id"]
+        with pytest.raises(NothingFeasible, match=r"none of the 1 best of [0-9]+ candidates has latency_ms of at most"):
+            run.best_on("phone", 0.001, seconds=0.0)
 
 
 def test_a_stored_predictor_predicts_the_accuracy_of_what_is_posted(server):

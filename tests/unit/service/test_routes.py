@@ -75,7 +75,10 @@ def test_wrong_requests_name_field_and_rule(server):
     assert refused(server.get(f"{RUN}/best?params=nan"), 422, "params")
     assert refused(server.get(f"{RUN}/best?params=1&params=2"), 422, "params", "twice")
     assert refused(server.get(f"{RUN}/best?device=onnxruntime"), 422, "latency_ms")
-    assert refused(server.get(f"{RUN}/candidates?sort=scor"), 422, words="did you mean 'score'?")
+    assert refused(server.get(f"{RUN}/candidates?sort=scor"), 422, "sort", "did you mean 'score'?")
+    assert refused(server.get(f"{RUN}/candidates?outcome=good"), 422, "outcome", "expected one of scored")
+    assert refused(server.get(f"{RUN}/best?device=nophone&latency_ms=1"), 422, "device", "nophone")
+    assert refused(server.get("/api/v1/devices/nophone"), 404, "name", "nophone")
     assert refused(server.get(f"{RUN}/candidates?limit=0"), 422, "limit")
     assert refused(server.get(f"{RUN}/candidates/{2**70}"), 422, "candidate")
     assert refused(server.get(f"{RUN}/candidates/99999"), 404)
@@ -83,7 +86,15 @@ def test_wrong_requests_name_field_and_rule(server):
     assert refused(server.get("/api/v1/none"), 404, "path")
     assert refused(server.post("/api/v1/runs", content=b"{"), 422)
     assert refused(server.post("/api/v1/runs", json={"config": TINY, "nam": "x"}), 422, "nam")
-    assert refused(server.post("/api/v1/runs", json={"config": {"dat": "digits"}}), 422, words="did you mean 'data'?")
+    assert refused(
+        server.post("/api/v1/runs", json={"config": {"dat": "digits"}}), 422, "config.dat", "did you mean 'data'?"
+    )
+    for at, settings in {
+        "search.evaluations": {"search": {"evaluations": 0}},
+        "space": {"space": "zen-tin"},
+        "device": {"device": "onx"},
+    }.items():
+        assert refused(server.post("/api/v1/estimate", json={"config": {**TINY, **settings}}), 422, f"config.{at}")
     assert refused(server.post("/api/v1/runs", json={"config": TINY, "name": "../x"}), 422, "name")
     assert refused(server.post("/api/v1/runs", json={"config": TINY, "name": "digits"}), 409, "name")
     assert refused(server.post(f"{RUN}/pause"), 409, "run", "is finished")
@@ -137,6 +148,8 @@ def test_costs_of_posted_networks(server):
     assert refused(server.post("/api/v1/predict", json={"archs": [{"blocks": []}]}), 422, "archs.0")
     assert refused(server.post("/api/v1/predict", json={"archs": []}), 422, "archs")
     assert refused(server.post("/api/v1/predict", json={**body, "device": "onnxruntime"}), 422, "space")
+    nowhere = {"space": "zen-tiny", "device": "nophone"}
+    assert refused(server.post("/api/v1/predict", json={**body, **nowhere}), 422, "device", "nophone")
     assert refused(server.post("/api/v1/predict", json={**body, "predictor": "none"}), 404, "predictor")
     assert refused(server.post("/api/v1/predict", json={**body, "predictor": "../x"}), 422, "predictor")
     wrong = {**body, "device": "command:run=reboot", "space": "zen-tiny"}

@@ -16,7 +16,8 @@ import pytest
 from fastapi.testclient import TestClient
 from report_runs import finished_run
 
-from nas.client import RemoteRun, _events
+from nas.client import RemoteRun
+from nas.client.remote_run import events_of
 from nas.run import Run
 from nas.service import artifacts as files
 from nas.service import memory, stream
@@ -60,7 +61,7 @@ def told(app, enough, after=0):
         return text
 
     text = asyncio.run(gather())
-    return text, list(_events(line.encode() for line in text.splitlines(keepends=True)))
+    return text, list(events_of(line.encode() for line in text.splitlines(keepends=True)))
 
 
 def after_silence(text):
@@ -80,6 +81,43 @@ def test_the_stream_tells_every_event_once_and_goes_on_after_a_number(app, root,
     assert events[-1][0] == "overview"
     _, rest = told(app, after_silence, after=len(kinds) - 2)
     assert [data["kind"] for kind, _, data in rest if kind == "event"] == kinds[-2:]
+
+
+def test_a_stream_has_a_place_until_its_client_goes(root):
+    app = create_app(ServiceSettings(root=root, requests_per_second=0, streams=2))
+    places = app.state.places
+
+    async def watch():
+        """Until the first word came."""
+        client, told = asyncio.Event(), asyncio.Event()
+
+        async def receive():
+            await client.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                told.set()
+
+        headers = [(b"host", b"127.0.0.1")]
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+                 "path": f"{RUN}/stream", "raw_path": b"", "query_string": b"", "headers": headers}  # fmt: skip
+        task = asyncio.create_task(app(scope, receive, send))
+        await told.wait()
+        return client, task
+
+    async def three():
+        first, second = await watch(), await watch()
+        assert places.taken == 2
+        with TestClient(app, base_url="http://127.0.0.1") as third:
+            answer = await asyncio.to_thread(third.get, f"{RUN}/stream")
+        assert (answer.status_code, answer.json()["error"]["rule"]) == (429, "2 streams are open already; close one")
+        for client, task in (first, second):
+            client.set()
+            await task
+        assert places.taken == 0
+
+    asyncio.run(asyncio.wait_for(three(), 60))
 
 
 def test_an_unchanged_file_is_not_opened_again_and_silence_is_broken(app, root, monkeypatch):
