@@ -35,9 +35,10 @@ class TrialReport:
     """One epoch of one training.
 
     Attributes:
-        training: which one: "winner", "finalist-12", "label-3"; the number is the id of its event.
+        training: which one: "winner", "finalist-12", "label-3", "supernet"; the number is the id of its event.
         epoch: from 1.
         metrics: learning_rate, train_loss and validation_loss (nats), validation_top1 (0..1), seconds; what there is.
+            Of a supernet loss and top-1 of its largest network, and smallest_top1.
     """
 
     training: str

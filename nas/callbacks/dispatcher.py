@@ -77,10 +77,14 @@ class Dispatcher:
         if not left:
             self._tell(lambda callback: callback.on_generation(number, self.standing))
 
+    def epoch(self, report: TrialReport) -> None:
+        """An epoch of a training that has no run file."""
+        self._tell(partial(_trial, report=report))
+
     def event(self, kind: str, payload: Mapping[str, Any]) -> None:
         """An event that has just become durable."""
         for report in trial_reports(kind, payload):
-            self._tell(partial(_trial, report=report))
+            self.epoch(report)
         if kind not in (*UNTOLD, WINNER_EPOCH):
             self._tell(lambda callback: callback.on_stage(kind, payload))
 

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option, narrator, print_facts, print_json, quiet_option, seed_option
+from nas.cli.options import (
+    callback_option,
+    callback_settings,
+    json_option,
+    narrator,
+    print_facts,
+    print_json,
+    quiet_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
+    from nas.callbacks.dispatcher import Dispatcher
     from nas.train.images import Dataset
     from nas.train.supernet.file import SupernetFacts
     from nas.train.supernet.recipe import SupernetRecipe
@@ -43,12 +53,12 @@ _SHARING = ("kernels", "norms", "classifier")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes.")
 @click.option("--address", help="Ray cluster for more than one worker; processes start here without it.")
 @seed_option("Of first weights, batch order, augmentation and the networks of a step.")
+@callback_option
 @json_option
 @quiet_option
-def train(  # noqa: PLR0913 - the options
-    data: str, space: str, out: Path, overwrite: bool, capacity: float, as_json: bool, quiet: bool, **given: Any
-) -> None:
+def train(out: Path, overwrite: bool, capacity: float, as_json: bool, quiet: bool, **given: Any) -> None:
     """Train a supernet; called again after an interruption it goes on from its checkpoint."""
+    from nas.callbacks.choice import make_callbacks
     from nas.train.data import load_dataset
     from nas.train.supernet.file import save_supernet
     from nas.train.torch_device import check_torch_device
@@ -58,8 +68,10 @@ def train(  # noqa: PLR0913 - the options
 
     check_torch_device(given["device"], "supernet train: --train-device")
     recipe = _recipe(given)
+    given["callbacks"] = make_callbacks(callback_settings(given["callbacks"]) or ())
     sharing = Sharing(**{name: given[f"sharing_{name}"] for name in _SHARING if given[f"sharing_{name}"] is not None})
-    dataset, seed = load_dataset(data), given["seed"]
+    data, space, seed = given["data"], given["space"], given["seed"]
+    dataset = load_dataset(data)
     supernet = Supernet(
         load_space(space),
         num_classes=dataset.num_classes,
@@ -71,7 +83,7 @@ def train(  # noqa: PLR0913 - the options
     facts = None if overwrite else _finished(out, supernet, data, recipe, seed)
     if facts is None:
         _prepare(out)
-        curve = _train(supernet, dataset, recipe, out / CHECKPOINT, quiet, given)
+        curve = _train(supernet, dataset, recipe, out, quiet, given)
         facts = save_supernet(out, supernet, recipe, dataset.task, space=space, data=data, seed=seed, curve=curve)
         (out / CHECKPOINT).unlink(missing_ok=True)
     _print(out, facts, as_json)
@@ -119,14 +131,25 @@ def _prepare(out: Path) -> None:
 
 
 def _train(
-    supernet: Supernet, dataset: Dataset, recipe: SupernetRecipe, checkpoint: Path, quiet: bool, given: dict[str, Any]
+    supernet: Supernet, dataset: Dataset, recipe: SupernetRecipe, out: Path, quiet: bool, given: dict[str, Any]
 ) -> tuple[SupernetEpoch, ...]:
+    from nas.callbacks.callback import RunStart
+    from nas.callbacks.telling import telling
+    from nas.cli.ray_watch import RayWatch
     from nas.train.finalists import threads
     from nas.train.supernet.parallel import train_supernet_in_parallel
 
-    with narrator(quiet) as teller, threads(given["threads"]):
+    checkpoint = out / CHECKPOINT
+    asked = {"data": given["data"], "space": given["space"], "seed": given["seed"], "recipe": recipe.to_dict()}
+    start = RunStart(out.with_name(f"{out.name}-log"), asked, 0, resumed=checkpoint.exists())
+    with (
+        narrator(quiet) as teller,
+        threads(given["threads"]),
+        RayWatch(out, CHECKPOINT),
+        telling(given["callbacks"], start, teller) as told,
+    ):
         try:
-            return train_supernet_in_parallel(
+            curve = train_supernet_in_parallel(
                 supernet,
                 dataset,
                 recipe,
@@ -135,37 +158,52 @@ def _train(
                 device=given["device"],
                 address=given["address"],
                 checkpoint=checkpoint,
-                on_epoch=_teller(teller, recipe.epochs),
+                on_epoch=_teller(teller, recipe.epochs, told),
             )
         except KeyboardInterrupt:
             kept = "finished epochs are kept" if checkpoint.exists() else "no epoch was finished"
             click.echo(f"supernet train: stopped, {kept}; go on with the same command", err=True)
             raise
+        told.end(_counts(curve), "finished")
+    return curve
 
 
-def _teller(teller: Any, epochs: int) -> Callable[[SupernetEpoch], None]:
+def _counts(curve: tuple[SupernetEpoch, ...]) -> dict[str, Any]:
+    last = curve[-1]
+    return {
+        "epochs": last.epoch,
+        "networks_trained": sum(epoch.networks for epoch in curve),
+        "largest_top1": last.largest_top1,
+        "smallest_top1": last.smallest_top1,
+        "seconds": round(sum(epoch.seconds for epoch in curve), 1),
+    }
+
+
+def _teller(teller: Any, epochs: int, told: Dispatcher) -> Callable[[SupernetEpoch], None]:
+    from nas.callbacks.callback import TrialReport
+
     def tell(report: SupernetEpoch) -> None:
         teller.update(
             f"epoch {report.epoch} of {epochs}, loss {report.largest_loss:.3f}, validation top-1 of the largest "
             f"{report.largest_top1:.4f}, of the smallest {report.smallest_top1:.4f}",
             report.epoch / epochs,
         )
+        metrics = {
+            "learning_rate": report.learning_rate, "train_loss": report.largest_loss,
+            "validation_top1": report.largest_top1, "smallest_top1": report.smallest_top1, "seconds": report.seconds,
+        }  # fmt: skip
+        told.epoch(TrialReport("supernet", report.epoch, metrics))
 
     return tell
 
 
 def _print(out: Path, facts: SupernetFacts, as_json: bool) -> None:
-    last = facts.curve[-1]
     shown = {
         "directory": str(out),
         "space": facts.space,
         "data": facts.data,
         "digest": facts.digest,
-        "epochs": last.epoch,
-        "networks_trained": sum(epoch.networks for epoch in facts.curve),
-        "largest_top1": last.largest_top1,
-        "smallest_top1": last.smallest_top1,
-        "seconds": round(sum(epoch.seconds for epoch in facts.curve), 1),
+        **_counts(facts.curve),
     }
     if as_json:
         print_json({**shown, "curve": facts.to_dict()["curve"]})

@@ -68,11 +68,11 @@ def train(  # noqa: PLR0913 - the options
     from nas.callbacks.callback import RunStart
     from nas.callbacks.choice import make_callbacks
     from nas.callbacks.telling import telling
+    from nas.cli.ray_watch import RayWatch
     from nas.cli.recipe_file import recipe_of
-    from nas.config import InvalidConfig
+    from nas.cli.spec_data import spec_and_data
     from nas.export.card import CardFacts
     from nas.export.pretrained import save_pretrained
-    from nas.spec import load_spec
     from nas.train.data import load_dataset
     from nas.train.distributed.fit import check_shares, fit_together
     from nas.train.entrant import build_network
@@ -81,9 +81,7 @@ def train(  # noqa: PLR0913 - the options
     from nas.train.torch_device import check_torch_device
 
     check_torch_device(device, "train: --device")
-    found = load_spec(spec)
-    if (source := data or found.data) is None:
-        raise InvalidConfig("train: which images? give --data, for example --data digits")
+    found, source = spec_and_data(spec, data, "train")
     dataset = load_dataset(source)
     recipe = recipe_of(epochs, recipe_file, settings)
     check_shares(min(recipe.batch_size, len(dataset.train)), workers)
@@ -92,7 +90,8 @@ def train(  # noqa: PLR0913 - the options
     choices = make_callbacks(callback_settings(callbacks) or ())
     asked = {"spec": spec, "data": source, "seed": seed, "recipe": recipe.to_dict()}
     start = RunStart(out.with_name(f"{out.name}-log"), asked, 0, resumed=checkpoint.exists())
-    with narrator(quiet) as teller, with_threads(threads), telling(choices, start, teller) as dispatcher:
+    watch = RayWatch(checkpoint.parent, checkpoint.name)
+    with narrator(quiet) as teller, with_threads(threads), watch, telling(choices, start, teller) as dispatcher:
         tell = _epoch_teller(teller, recipe.epochs, dispatcher)
         report = fit_together(
             network, dataset, recipe, seed=seed, workers=workers, device=device, threads=threads, address=address,

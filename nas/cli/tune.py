@@ -79,8 +79,7 @@ def tune(  # noqa: PLR0913 - the options
     from nas.callbacks.choice import make_callbacks
     from nas.cli.ray_watch import RayWatch
     from nas.cli.recipe_file import read_settings, recipe_of
-    from nas.config import InvalidConfig
-    from nas.spec import load_spec
+    from nas.cli.spec_data import spec_and_data
     from nas.train.torch_device import check_torch_device
     from nas.train.trials.engine import Placement
     from nas.train.tuned.run import FILE_NAME, tune_in
@@ -88,9 +87,7 @@ def tune(  # noqa: PLR0913 - the options
     from nas.train.tuned.tuning import Tuning
 
     check_torch_device(device, "tune: --device")
-    found = load_spec(spec)
-    if (source := data or found.data) is None:
-        raise InvalidConfig("tune: which images? give --data, for example --data digits")
+    found, source = spec_and_data(spec, data, "tune")
     recipe = recipe_of(epochs, recipe_file, settings)
     limits = read_bounds_file(read_settings(bounds, "learning_rate: {low: 0.01, high: 0.5}")) if bounds else {}
     asked = TuneSettings(

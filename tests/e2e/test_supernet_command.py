@@ -38,7 +38,7 @@ def server(place):
 
 @pytest.fixture(scope="module")
 def trained(server, place):
-    ended = server.run(*TRAIN, "sn", cwd=place)
+    ended = server.run(*TRAIN, "sn", "--callback", "jsonl", cwd=place)
     assert ended.code == 0, ended.err
     return ended.json()
 
@@ -54,6 +54,16 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(server, place, t
     first, second = (load_file(place / name / "supernet.safetensors") for name in ("sn", "killed"))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert sorted(path.name for path in (place / "killed").iterdir()) == ["supernet.json", "supernet.safetensors"]
+
+
+def test_a_callback_hears_of_every_epoch_and_of_the_end(place, trained):
+    told = [json.loads(line) for line in (place / "sn-log" / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in told] == ["start", "trial", "trial", "end"]
+    for line, report in zip(told[1:3], trained["curve"], strict=True):
+        assert (line["training"], line["epoch"]) == ("supernet", report["epoch"])
+        assert line["validation_top1"] == report["largest_top1"]
+        assert line["smallest_top1"] == report["smallest_top1"]
+    assert told[-1]["reason"] == "finished"
 
 
 def test_a_finished_training_is_not_repeated_and_not_replaced_unasked(server, place, trained):
@@ -89,6 +99,10 @@ def test_bad_input_is_one_line(server, place, trained):
         (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--sampler", "uniform"), "in-place"),
         (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--set", "speed=9"), "unknown setting"),
         (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--sharing-norms", "no"), "sharing.norms"),
+        (
+            ("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--callback", "jsn"),
+            "did you mean 'jsonl'",
+        ),
         (("evaluate", "sn", "SuperConvK3BNRELU(1,8,1,1)"), "no network of the supernet's space vit-tiny"),
         (("evaluate", "notes", "largest"), "expected a folder of"),
         (("extract", "sn", "largest", "--out", "notes"), "holds other files"),

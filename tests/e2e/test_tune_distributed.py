@@ -103,6 +103,19 @@ def test_a_killed_command_goes_on_with_another_number_of_workers(server, tmp_pat
     assert abs(ended["test_top1"] - alone["test_top1"]) < 0.1
 
 
+def test_a_lost_raylet_ends_a_training_in_one_line(server, tmp_path):
+    train = ("train", ONE, "--data", "digits", "--epochs", "6", "--json", "-q", "--workers", "2", "--out", "lost")
+    command = server.start(*train, cwd=tmp_path)
+    assert until((tmp_path / ".lost.checkpoint.pt").exists)
+    (raylet,) = [child for child in psutil.Process(command.pid).children() if child.name() == "raylet"]
+    raylet.kill()
+    ended = command.wait()
+    assert ended.code == 2, ended.err
+    assert "Ray has lost its process raylet" in ended.err
+    assert "go on with the same command" in ended.err
+    assert server.run(*train, cwd=tmp_path).json()["epochs"] == 6
+
+
 LABELS = (
     "search", "--data", "digits", "--score", "predictor", "--labels", "8", "--params", "30k", "--macs", "600k",
     "--evaluations", "60", "--seed", "4", "--json", "--no-train", "--set", "predictor.initial=5",
