@@ -99,10 +99,7 @@ def test_bad_input_is_one_line(server, place, trained):
         (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--sampler", "uniform"), "in-place"),
         (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--set", "speed=9"), "unknown setting"),
         (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--sharing-norms", "no"), "sharing.norms"),
-        (
-            ("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--callback", "jsn"),
-            "did you mean 'jsonl'",
-        ),
+        (("train", "--data", "digits", "--space", "vit-tiny", "--out", "x", "--callback", "jsn"), "mean 'jsonl'?"),
         (("evaluate", "sn", "SuperConvK3BNRELU(1,8,1,1)"), "no network of the supernet's space vit-tiny"),
         (("evaluate", "notes", "largest"), "expected a folder of"),
         (("extract", "sn", "largest", "--out", "notes"), "holds other files"),
