@@ -142,9 +142,13 @@ class PredictorSettings(Strict):
 
 
 class LatencySettings(Strict):
-    """How the device's latency table is made when none is cached, and how sure a prediction must be."""
+    """How the device's latency table is made when none is cached, how sure a prediction must be, how long is measured.
+
+    A measurement ends when its figures agree; on a busy machine only when ``measure`` is over, with a wider interval.
+    """
 
     profile: Seconds = 60.0
+    measure: Annotated[Seconds, Field(ge=1.0)] = 60.0
     confidence: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
 
 

@@ -28,6 +28,7 @@ MEANINGS = {
     "search.population": "Networks that the search keeps as parents.",
     "search.lookahead": "Proposals may be this far ahead of the oldest result; the outcome does not depend on workers.",
     "latency.profile": "Time for measuring kernels and networks of the space on the device.",
+    "latency.measure": "The longest that one measurement of finalists, baselines or the exported file may take.",
     "latency.confidence": "That a latency is below the predicted upper bound.",
     "finalists.measured": "Of the best candidates, measured whole on the device.",
     "finalists.trained": "Of these, trained briefly side by side.",

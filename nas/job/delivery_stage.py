@@ -115,7 +115,9 @@ def deliver(
 
     def timed(path: Path) -> LatencyEvidence:
         model, subject = exported_model(path, task.device)
-        measurement, verdict = verify(model, task.device, task.latency_budget_ms, narrator, task.place)
+        measurement, verdict = verify(
+            model, task.device, task.latency_budget_ms, narrator, task.place, protocol=task.protocol()
+        )
         verified.update(
             verdict=verdict,
             budget_ms=task.latency_budget_ms,
@@ -155,7 +157,9 @@ def _verify_further(task: Task, path: Path, verified: dict[str, Any], narrator: 
             found[name] = {"verdict": "predicted", "sentence": f"{name} is not here", "measurement": None}
             continue
         model, subject = exported_model(path, further.target.device)
-        measurement, verdict = verify(model, further.target.device, further.budget_ms, narrator, task.place)
+        measurement, verdict = verify(
+            model, further.target.device, further.budget_ms, narrator, task.place, protocol=task.protocol()
+        )
         told = sentence(measurement, further.budget_ms, subject=f"{subject} on {name}", reason=measurement.reason)
         found[name] = {"verdict": verdict, "sentence": told, "measurement": measurement.to_dict()}
     verdicts = [verified["verdict"], *(each["verdict"] for each in found.values())]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hardware.device import Device
-from hardware.measure import LayerModel, Measurement, MeasureProtocol
+from hardware.measure import LayerModel, Measurement
 from nas.algorithms.evolution import depth_niche
 from nas.job.labels_stage import labelled
 from nas.job.task import Task
@@ -217,7 +217,7 @@ def _measure(
     waiting = list(finalists)
     for left in reversed(range(TRIES)):
         models = [LayerModel.of(f.arch, task.input_shape, task.num_classes, f"candidate {f.id}") for f in waiting]
-        protocol = MeasureProtocol().capped(max(30.0, 1.5 * len(waiting)))
+        protocol = task.protocol(max(30.0, 1.5 * len(waiting)))
         measured = list(zip(waiting, task.place.measure(models, device, protocol, narrator), strict=True))
         yield from ((f, found) for f, found in measured if found.verdict != "void" or not left)
         waiting = [f for f, found in measured if found.verdict == "void"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware.measure import LayerModel, Measurement, MeasureProtocol
+from hardware.measure import LayerModel, Measurement
 from nas.gates import Gates
 from nas.job.baselines import (
     Baseline,
@@ -92,7 +92,7 @@ def _field(task: Task, winner: Finalist, gates: Gates, store: RunStore, narrator
         families.append(_ladder(name, archs, gates, winner.predicted_ms))
     flat = [member for family in families for member in family]
     models = [LayerModel.of(b.arch, task.input_shape, task.num_classes, b.name) for b in flat]
-    found = task.place.measure(models, task.device, MeasureProtocol().capped(45.0), narrator)
+    found = task.place.measure(models, task.device, task.protocol(45.0), narrator)
     measured = dict(zip((id(b) for b in flat), found, strict=True))
     target = measured[id(families[0][0])].latency_ms
     chosen = [min(family, key=lambda b: _distance(measured[id(b)].latency_ms, target)) for family in families]

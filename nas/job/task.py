@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from hardware.device import Device
 from hardware.latency_targets import LatencyTarget, find_target
 from hardware.lookup import LatencyTable
+from hardware.protocol import MeasureProtocol
 from hardware.runtimes import RUNTIMES
 from hardware.runtimes.contract import check_installed
 from nas.config import Config
@@ -95,6 +97,10 @@ class Task:
     def latency_budget_ms(self) -> float | None:
         """The limit on latency, if there is one."""
         return self.config.constraints.latency
+
+    def protocol(self, longest_s: float = inf) -> MeasureProtocol:
+        """How whole networks are measured; a campaign ends after so many seconds, or after ``latency.measure``."""
+        return MeasureProtocol().capped(min(longest_s, self.config.latency.measure))
 
     @cached_property
     def further(self) -> tuple[Further, ...]:

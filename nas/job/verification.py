@@ -34,6 +34,8 @@ def verify(
     budget_ms: float | None,
     narrator: Silent,
     place: Place = Here(),  # noqa: B008 - has no state
+    *,
+    protocol: MeasureProtocol = MeasureProtocol(),  # noqa: B008 - frozen
 ) -> tuple[Measurement, Verdict]:
     """Measure a model and say whether it keeps a budget.
 
@@ -41,7 +43,7 @@ def verify(
     Raises: MeasurementFailed, RuntimeRefused, NumericsMismatch.
     """
     for _ in range(TRIES):
-        [measurement] = place.measure([model], device, MeasureProtocol(), narrator)
+        [measurement] = place.measure([model], device, protocol, narrator)
         verdict = judge(measurement, budget_ms)
         if verdict != "unclear":
             break

@@ -17,6 +17,7 @@ from nas.train.evaluate import evaluate_test
 BUDGET = "50ms"  # generous: the test is about the path, not about this machine
 SETTINGS = {
     "latency.profile": "12s",
+    "latency.measure": "6s",
     "search.population": 64,
     "finalists.measured": 3,
     "finalists.trained": 2,

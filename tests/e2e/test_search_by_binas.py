@@ -27,7 +27,7 @@ SETTINGS = (
     "--data", "digits", "--space", "two_stages:Space", "--score", "binas", "--macs", "60k", "--params", "20k",
     "--epochs", "1", "--seed", "4", "--engine", "serial", "--json", "--set", "supernet.recipe.epochs=3",
     "--set", "binas.paths=4", "--set", "binas.images=64", "--set", "binas.random=20", "--set", "binas.proposals=4",
-    "--set", "binas.rounds=2", "--set", "binas.fine_tuning=2", "--set", "guard.seeds=0",
+    "--set", "binas.rounds=2", "--set", "binas.fine_tuning=2", "--set", "guard.seeds=0", "--set", "latency.measure=3s",
 )  # fmt: skip
 
 

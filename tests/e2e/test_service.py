@@ -20,6 +20,7 @@ SMALL = {
     "finalists": {"measured": 1, "trained": 1, "epochs": 1},
     "recipe": {"epochs": 3},
     "guard": {"seeds": 0},
+    "latency": {"measure": "3s"},
 }
 
 

@@ -176,7 +176,7 @@ def test_a_search_tunes_its_winner_and_goes_on_after_kills(server, place):
     search = (
         "search", "--macs", "500k", "--evaluations", "60", "--seed", "1", *SERIAL, "--epochs", "3", "--json",
         "--set", "finalists.trained=2", "--set", "finalists.epochs=1", "--set", "guard.seeds=0",
-        "--set", "tune.trials=4", "--set", "tune.repeats=2",
+        "--set", "tune.trials=4", "--set", "tune.repeats=2", "--set", "latency.measure=3s",
     )  # fmt: skip
     whole = server.run(*search, "--out", "searched", cwd=place).json()
     args = (*search, "--out", "search-killed")

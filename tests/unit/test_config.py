@@ -71,6 +71,7 @@ def test_limits_become_constraints_by_metric():
         ({"search": {"objectives": ["score", "latency_ms"]}}, ["needs a latency budget; give constraints.latency"]),
         ({"engine": {"workers": 0}}, ["engine.workers=0"]),
         ({"latency": {"confidence": 1.0}}, ["latency.confidence=1.0"]),
+        ({"latency": {"measure": "0.5s"}}, ["latency.measure=", "greater than or equal to 1"]),
         ({"latency": {"confidence": 0.995}}, ["latency.confidence=0.995"]),
         ({"seed": 2**63}, [f"seed={2**63}"]),
         ({"recipe": {"learnin_rate": 1}}, ["recipe.learnin_rate: unknown setting"]),

@@ -14,7 +14,8 @@ from nas.algorithms.evolution import depth_niche
 from nas.config import Config
 from nas.job import finalists_stage, guard_stage
 from nas.job.baselines import largest_feasible, scaled_mobilenets, scaled_resnets, strides_of
-from nas.job.finalists_stage import _take_turns
+from nas.job.delivery_stage import Trained, deliver
+from nas.job.finalists_stage import Finalist, _take_turns
 from nas.job.guard_stage import _distance
 from nas.job.guard_verdict import conclude
 from nas.job.job import warn_of_other_conditions
@@ -24,6 +25,7 @@ from nas.records import Candidate, Success
 from nas.run import NothingFeasible
 from nas.runners import measuring
 from nas.store import RunStore
+from nas.train.evaluate import Evaluation
 from nas.train.fit import TrainingDiverged
 from nas.train.race import FinalistResult
 from nas.verdict import judge, sentence
@@ -206,7 +208,7 @@ def test_a_resume_goes_on_with_the_finalists_that_were_chosen(store, monkeypatch
 
 def test_a_finalist_whose_measurement_is_void_is_measured_again(monkeypatch):
     task = Task(Config.from_dict({"data": "digits", "constraints": {"latency": "2ms"}}))
-    finalists = [finalists_stage.Finalist(i, ZEN_TINY.seed, 1.0, 1.0) for i in range(3)]
+    finalists = [Finalist(i, ZEN_TINY.seed, 1.0, 1.0) for i in range(3)]
     sizes = []
 
     def measure(models, *_):
@@ -218,6 +220,26 @@ def test_a_finalist_whose_measurement_is_void_is_measured_again(monkeypatch):
     found = list(finalists_stage._measure(task, finalists, task.device, Silent()))
     assert sizes == [3, 2, 1]
     assert [(finalist.id, measurement.verdict) for finalist, measurement in found] == [(0, "ok"), (1, "ok"), (2, "ok")]
+
+
+@pytest.mark.parametrize(("asked", "longest"), [(None, (30.0, 60.0)), ("5s", (5.0, 5.0)), ("90s", (30.0, 90.0))])
+def test_a_measurement_takes_no_longer_than_it_may(monkeypatch, tmp_path, asked, longest):
+    settings = {} if asked is None else {"latency": {"measure": asked}}
+    task = Task(Config.from_dict({"data": "digits", "constraints": {"latency": "2ms"}, **settings}))
+    told = []
+
+    def measure(models, device, protocol, *_):
+        told.append(protocol.max_s)
+        return [MEASURED] * len(models)
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    list(finalists_stage._measure(task, [Finalist(0, ZEN_TINY.seed, 1.0, 1.0)], task.device, Silent()))
+    network = build(ZEN_TINY.seed, in_channels=1, num_classes=10)
+    evaluation = Evaluation(0.9, 0.3, 359)
+    with RunStore.create(tmp_path / "run.sqlite", {}) as store:
+        deliver(task, Finalist(0, ZEN_TINY.seed, 1.0, 1.0), Trained(network, evaluation, evaluation),
+                tmp_path / "winner", store, Silent())  # fmt: skip
+    assert tuple(told) == longest
 
 
 def test_what_was_measured_before_a_kill_is_not_measured_again(store, monkeypatch):
@@ -284,7 +306,7 @@ def test_a_guard_killed_in_its_trainings_goes_on_with_the_same_networks(store, t
 
     monkeypatch.setattr(guard_stage, "_field", field)
     monkeypatch.setattr(guard_stage, "_train", train)
-    winner = finalists_stage.Finalist(0, ZEN_TINY.seed, 1.0, 1.0)
+    winner = Finalist(0, ZEN_TINY.seed, 1.0, 1.0)
     with pytest.raises(KeyboardInterrupt):
         guard_stage.guard(task, winner, gates, store, tmp_path, Silent())
     found = guard_stage.guard(task, winner, gates, store, tmp_path, Silent())
