@@ -81,6 +81,7 @@ WRONG = {
     "export of one file": (["export", "bad.onnx", "--data", "digits", "--out", "x"], 2, ["single file", "a folder"]),
     "export of no JSON": (["export", "bad.txt", "--data", "digits", "--out", "x"], 2, ["not JSON", "RUN:ID"]),
     "no model": (["verify", "nothing.onnx", "--latency", "2ms"], 2, ["nothing.onnx"]),
+    "no time": (["verify", "x.onnx", "--latency", "2ms", "--measure", "0.2s"], 2, ["--measure 0.2s", "at least 1s"]),
 }  # fmt: skip
 
 

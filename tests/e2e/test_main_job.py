@@ -118,7 +118,7 @@ def test_resuming_a_finished_run_prints_the_same(finished, cache):
 
 def test_a_missed_budget_has_exit_code_4_and_a_sentence(finished, cache):
     out, _, _ = finished
-    ended = netwright("verify", out, "--latency", "1us", "--json", cache=cache)
+    ended = netwright("verify", out, "--latency", "1us", "--measure", "6s", "--json", cache=cache)
     assert ended.returncode == 4
     answer = json.loads(ended.stdout)
     assert answer["verdict"] == "missed"
