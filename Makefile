@@ -1,6 +1,7 @@
 # Every target sets itself up: a virtual environment in .venv, installed once and again when pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
+VENV := .venv/.made
 BASE := .venv/.base-installed
 DEV := .venv/.dev-installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -29,15 +30,18 @@ docs: $(DEV)  ## the documentation site, in site/; a broken link is an error
 bench: $(DEV)  ## ratios against a baseline or peer in the same run, one JSON object per line
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-$(BASE): pyproject.toml
+$(VENV):
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
+	@touch $@
+
+$(BASE): pyproject.toml | $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(DEV): $(BASE)
+$(DEV): pyproject.toml | $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	@touch $@
+	@touch $(BASE) $@
 
 clean:
 	rm -rf .venv demo site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -16,6 +16,7 @@ MAEDET_S = """[
 {"class": "SuperResK1KXK1", "in": 48, "out": 272, "k": 3, "s": 2, "L": 4, "btn": 120},
 {"class": "SuperResK1KXK1", "in": 272, "out": 1024, "k": 5, "s": 2, "L": 10, "btn": 80},
 {"class": "SuperResK1KXK1", "in": 1024, "out": 2048, "k": 3, "s": 2, "L": 10, "btn": 240}]"""  # arXiv 2111.13336
+LARGE = ("zen-imagenet", "tinynas-k1kxk1", "autoformer-base")
 STEM_AND_TWO = Architecture((Block("conv", 8, stride=2), Block("conv", 12, stride=2), Block("conv", 16)))
 
 
@@ -34,7 +35,7 @@ def levels_of(arch):
     return tuple(int(part.split(")")[0]) for part in str(error.value).split("(level ")[1:])
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in SPACES])
 def test_maps_have_the_promised_strides_and_channels_and_are_the_classifiers(name):
     arch = sampled(SPACES[name], 1)
     levels = levels_of(arch)[-3:]

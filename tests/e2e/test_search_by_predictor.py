@@ -83,6 +83,7 @@ def test_it_delivers_the_best_of_those_expected_and_those_seen_to_be_good(server
     assert any(design in trained for design in designs)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_alike(server, place, whole):
     rng, kills = random.Random(2), 0
     args = ("search", *SETTINGS, "--no-train", "--out", "killed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ CASES = (  # space, side, channels
     ("resnet20-channels", 12, 1),
     ("vit-tiny", 8, 1),
 )
-SHARINGS = (Sharing(), Sharing("apart", "width", "width"), Sharing("transform"))
+SHARINGS = {"centre": Sharing(), "apart": Sharing("apart", "width", "width"), "transform": Sharing("transform")}
 
 
 def grid(name: str) -> GridSpace:
@@ -31,8 +33,16 @@ def images(n: int, channels: int, side: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, channels, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(("name", "side", "channels"), CASES)
-@pytest.mark.parametrize("sharing", SHARINGS, ids=["centre", "apart", "transform"])
+def often(name: str, side: int, channels: int, sharing: str) -> Any:
+    """A case; those of the largest space are slow but for one."""
+    slow = name == "resnet20-channels" and sharing != "centre"
+    ids = f"{sharing}-{name}-{side}-{channels}"
+    return pytest.param(name, side, channels, SHARINGS[sharing], marks=pytest.mark.slow if slow else (), id=ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "channels", "sharing"), [often(*case, sharing) for case in CASES for sharing in SHARINGS]
+)
 def test_extracted_network_computes_the_same(name: str, side: int, channels: int, sharing: Sharing) -> None:
     space = grid(name)
     supernet = Supernet(space, num_classes=5, in_channels=channels, sharing=sharing)

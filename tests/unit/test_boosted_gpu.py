@@ -95,7 +95,7 @@ def test_rows_that_cannot_be_learned_are_refused():
         fit_boosted(GPU, KERNELS[:40], np.where(np.arange(40) == 4, np.nan, MS[:40]))
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 0.13), ("fp16", 0.17)])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 0.13), pytest.param("fp16", 0.17, marks=pytest.mark.slow)])
 def test_a_thousand_rows_of_a_v100_predict_the_others(precision, most):
     file = DATA / "v100_conv_trt" / f"v100_trt_conv_{precision}_80.csv.gz"
     if not file.exists():

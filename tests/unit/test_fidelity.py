@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal, norm, rankdata
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import check_estimator
 
 from predictors.fidelity import (
     CoKriging,
@@ -142,13 +141,6 @@ def test_without_cheap_labels_it_is_one_gaussian_process():
     assert np.isnan(alone.weak_noise_)
     empty = CoKriging().fit(rows, labels, weak_X=np.zeros((0, 3)), weak_y=[])
     np.testing.assert_array_equal(empty.predict(unseen), alone.predict(unseen))
-
-
-def test_it_is_a_regressor_of_scikit_learn():
-    failing = {
-        f"check_sample_weight_equivalence_on_{kind}_data": "weights are precisions" for kind in ("dense", "sparse")
-    }
-    check_estimator(CoKriging(), expected_failed_checks=failing, on_skip=None)
 
 
 def test_a_file_keeps_both_levels_and_a_copy_finds_them_again(tmp_path):

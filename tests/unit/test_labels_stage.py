@@ -108,7 +108,7 @@ def test_a_run_that_has_its_labels_trains_nothing_again(trained, tmp_path):
     assert trained.calls == []
 
 
-@pytest.mark.parametrize("killed_at", [1, 2, 3])
+@pytest.mark.parametrize("killed_at", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_a_kill_in_a_training_changes_nothing(trained, tmp_path, killed_at):
     whole = stage(tmp_path / "whole" / "run.sqlite")
     trained.calls.clear()
@@ -119,7 +119,7 @@ def test_a_kill_in_a_training_changes_nothing(trained, tmp_path, killed_at):
     assert trained.calls[killed_at - 1] == trained.calls[killed_at]  # the half-done round again, and no other
 
 
-@pytest.mark.parametrize("record", [1, 2, 5, 7, 8, 9, 13])
+@pytest.mark.parametrize("record", [2, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 7, 9, 13))])
 def test_a_kill_after_any_record_changes_nothing(trained, tmp_path, monkeypatch, record):
     whole = stage(tmp_path / "whole" / "run.sqlite")
     kept, count = RunStore.record, []

@@ -46,8 +46,14 @@ def cosine(a, b):
     return float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-@pytest.mark.parametrize("space", FEW)
-@pytest.mark.parametrize("num_classes", [5, None])
+@pytest.mark.parametrize(
+    ("num_classes", "space"),
+    [
+        pytest.param(n, space, marks=pytest.mark.slow if (n, space) == (None, "zen-idw-se") else ())
+        for n in (5, None)
+        for space in FEW
+    ],
+)
 def test_quantised_networks_are_valid_small_and_point_the_same_way(space, num_classes):
     model = graph(space, num_classes)
     overflows = weight_bits_here().bits < 8

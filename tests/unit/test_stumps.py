@@ -31,6 +31,7 @@ def test_flat_arrays_say_what_xgboost_says(depth):
     assert arrays.predict(rows[:0]).shape == (0, 3)
 
 
+@pytest.mark.slow  # the contract has the default depth
 @pytest.mark.parametrize("depth", [1, 2])
 def test_it_is_a_regressor_of_scikit_learn(depth):
     failing = {f"check_sample_weight_equivalence_on_{kind}_data": DRAWN for kind in ("dense", "sparse")}

@@ -43,6 +43,7 @@ MODES: tuple[dict[str, Any], ...] = (
     {"progressive": "shrinking"},
     {"resolutions": (8, 12)},
 )
+FAST = ({}, {"distillation": "fixed"}, {"progressive": "shrinking"})
 
 
 def grid(name: str) -> GridSpace:
@@ -176,7 +177,11 @@ def test_the_prior_penalises_pairs_out_of_its_order() -> None:
     assert float(rank_penalties(losses[:2], [1.0, 1.0])) == 0.0
 
 
-@pytest.mark.parametrize("mode", MODES, ids=[" ".join(map(str, mode.values())) or "default" for mode in MODES])
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(mode, marks=() if mode in FAST else pytest.mark.slow) for mode in MODES],
+    ids=[" ".join(map(str, mode.values())) or "default" for mode in MODES],
+)
 def test_a_training_goes_on_bit_for_bit_after_every_epoch(mode: dict[str, Any], few: Dataset, tmp_path: Path) -> None:
     recipe = SupernetRecipe(**SMALL | mode)
     whole = SupernetTraining(net(), few, recipe, seed=5)

@@ -167,7 +167,7 @@ def test_the_outcome_is_recorded_once_and_no_test_image_decides(tmp_path, killed
     assert {event["recipe"]["learning_rate"] for event in compared} == {0.05, best["recipe"]["learning_rate"]}
 
 
-@pytest.mark.parametrize("epochs", [2, 18])
+@pytest.mark.parametrize("epochs", [2, pytest.param(18, marks=pytest.mark.slow)])
 def test_a_killed_tuning_goes_on_and_ends_alike(tmp_path, killed_after, epochs):
     killed_after(99)
     expected = tuned(tmp_path / "whole" / "run.sqlite")
