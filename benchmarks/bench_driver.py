@@ -2,8 +2,7 @@
 
 Each worker takes 50 ms for a candidate, gates included, so 1,000 of them ask for 20,000 candidates a second. What Ray
 costs the driver is measured first, with two real workers, unless --no-ray. Rows by a process of their own are not on
-the driver's clock: it stands for a machine that has a core for them. So are proposals, but the driver waits for them:
-they come as late as that process took CPU time to make them.
+the driver's clock: it stands for a machine that has a core for them.
 """
 
 from __future__ import annotations
@@ -19,16 +18,14 @@ from typing import Any
 import numpy as np
 from json_line import emit, skip
 
-from nas.algorithms import elsewhere as proposals
-from nas.algorithms.elsewhere import ProposalsElsewhere
 from nas.algorithms.evolution import Evolution
 from nas.gates import Gates
 from nas.loop import SearchLoop
+from nas.protocols import Runner
 from nas.records import Budget, Candidate, Constraint, Failure, Result, Success
 from nas.runners.scoring_worker import packed_batch
 from nas.runners.simulated import Overheads, SimulatedRunner
-from nas.store import FILE_NAME, RunStore
-from nas.store import elsewhere as rows
+from nas.store import FILE_NAME, RunStore, elsewhere
 from search_spaces import SPACES
 
 SHAPE, CLASSES = (3, 32, 32), 10
@@ -66,35 +63,9 @@ def timed(target: Any, name: str, spent: dict[str, float]) -> Iterator[None]:
     delattr(target, name)
 
 
-class Waiting:
-    """A search whose proposals come from another process when that would have made them; a ``Search``."""
-
-    def __init__(self, proposals: ProposalsElsewhere, runner: SimulatedRunner) -> None:
-        self._proposals, self._runner = proposals, runner
-        self._sent_at = self._seconds = 0.0
-
-    def tell(self, result: Result) -> None:
-        """Give a result back."""
-        self._proposals.tell(result)
-
-    def ask(self, n: int) -> list[Candidate]:
-        """Proposals; what was sent for them is worked on meanwhile."""
-        candidates = self._proposals.ask(n)
-        process = self._proposals.process
-        if process is not None and process.seconds != self._seconds:
-            self._runner.wait_until(self._sent_at + process.seconds - self._seconds)
-            self._sent_at, self._seconds = self._runner.timeline.now, process.seconds
-        return candidates
-
-    def close(self) -> None:
-        """End the process."""
-        self._proposals.close()
-
-
-def search(runner: SimulatedRunner, evaluations: int, lookahead: int, seed: int) -> dict[str, float]:
+def search(runner: Runner, evaluations: int, lookahead: int, seed: int) -> dict[str, float]:
     """Run one search; CPU seconds by step."""
-    evolution = Evolution(SPACES["zen"], seed=seed, niches="depth", lookahead=lookahead)
-    algorithm = Waiting(ProposalsElsewhere(evolution), runner)
+    algorithm = Evolution(SPACES["zen"], seed=seed, niches="depth", lookahead=lookahead)
     gates = None if getattr(runner, "gating", False) else GATES
     spent: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, RunStore.create(Path(folder) / FILE_NAME, {}) as store:
@@ -102,7 +73,6 @@ def search(runner: SimulatedRunner, evaluations: int, lookahead: int, seed: int)
         with timed(algorithm, "ask", spent), timed(algorithm, "tell", spent), timed(store, "commit", spent):
             loop.run()
             runner.close()
-            algorithm.close()
     return spent
 
 
@@ -159,18 +129,10 @@ def watching(runner: Any, refs: list[Any]) -> float:
     return float(np.median(seconds)) / len(refs)
 
 
-HELPS = {  # what a driver has beside it: whether rows, whether proposals are made by a process of their own
-    "alone": (False, False),
-    "rows by a process of their own": (True, False),
-    "proposals by a process of their own": (False, True),
-    "rows and proposals by processes of their own": (True, True),
-}
-
-
-def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int, helped: str) -> None:
+def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int, rows: str) -> None:
     """One simulated cluster, by several seeds."""
     rates, busy, could, began = [], [], [], time.thread_time()
-    rows.SPARE, proposals.SPARE = (1 if there else 1 << 30 for there in HELPS[helped])
+    elsewhere.CORES = 1 if rows == "rows by a process of their own" else 1 << 30
     for seed in range(1, repeats + 1):
         runner = SimulatedRunner(evaluated, workers=workers, work_seconds=WORK_SECONDS, overheads=overheads)
         lookahead = runner.free_slots + 1
@@ -180,7 +142,7 @@ def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: in
         busy.append(line.worked / workers / line.now)
         could.append(line.answers[-1][1] / line.driver)
     emit(
-        f"candidates a second fed to {workers} simulated workers of 50 ms, {helped}",
+        f"candidates a second fed to {workers} simulated workers of 50 ms, {rows}",
         rates,
         "candidates/s",
         asked_for=workers / WORK_SECONDS,
@@ -197,8 +159,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-ray", action="store_true")
     args = parser.parse_args()
-    rows.SPARE = proposals.SPARE = 1 << 30
-    proposals.LOOK_S = proposals.MANY_A_SECOND = 0  # evaluations are made in between, off the clock
     each: dict[str, list[float]] = {}
     for gating in (True, False):
         for seed in range(args.repeats):
@@ -226,8 +186,8 @@ def main() -> None:
         emit("CPU per candidate of a batch with Ray", [1e6 * overheads.candidate], "us")
         emit("CPU to look for answers, per batch under way", [1e6 * overheads.watch], "us")
     for workers in args.workers:
-        for helped in HELPS:
-            saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS), helped)
+        for rows in ("rows by the driver", "rows by a process of their own"):
+            saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS), rows)
 
 
 if __name__ == "__main__":

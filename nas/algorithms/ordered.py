@@ -43,16 +43,6 @@ class OrderedSearch(ABC):
         """Ask for these designs right after the first candidate; call it before anything is asked."""
         self._given = dict(enumerate(archs, start=1))
 
-    @property
-    def asked(self) -> int:
-        """Number of candidates proposed so far."""
-        return self._asked
-
-    @property
-    def ours(self) -> bool:
-        """Whether the space is one of this package: it can be copied to another process, and draws alike there."""
-        return self._keyed is not None
-
     def ask(self, n: int) -> list[Candidate]:
         """At most n candidates; none while the results that the next one depends on are outstanding."""
         candidates: list[Candidate] = []

@@ -160,13 +160,6 @@ class SimulatedRunner:
         self._tick()
         return results
 
-    def wait_until(self, when: float) -> None:
-        """The driver waits for something else than workers."""
-        self._tick()
-        timeline = self.timeline
-        timeline.idle += max(0.0, when - timeline.now)
-        timeline.now = max(timeline.now, when)
-
     def close(self) -> None:
         """Let the clock show what the driver did last; forget what is under way."""
         self._tick()
