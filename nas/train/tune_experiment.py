@@ -23,6 +23,7 @@ from nas.train.fit import Training
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # a few trials: saving the state is cheap, losing it is not
+os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would return as if all trials had ended
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new console output prints even with verbose=0
 

@@ -352,3 +352,24 @@ def test_a_kill_while_the_winner_is_trained_changes_no_weight(server, place):
     assert weights(killed) == weights(place / "trained")
     for key in ("id", "spec", "score", "top1"):
         assert ended.json()["best"][key] == reference.json()["best"][key]
+
+
+def test_an_interrupt_in_a_race_on_ray_keeps_no_half_training_as_whole(server, place):
+    raced = (*TRAINED, *RAY, "--set", "finalists.epochs=12", "--epochs", "1")
+    command = server.start("search", *raced, "--out", "race", cwd=place)
+    curves = place / "race" / "work" / "finalists" / "tune"
+    assert until(lambda: list(curves.glob("finalist-*/checkpoint_*/training.pt")), seconds=60)
+    command.signal(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert "go on with: netwright resume race" in ended.err
+    assert not happened(place / "race", "winner")
+    ended = server.run("resume", "race", "--json", cwd=place)
+    assert ended.code == 0, ended.err
+    alone = server.run("search", *raced, "--engine", "serial", "--out", "race-alone", cwd=place)
+    assert ended.json()["best"]["id"] == alone.json()["best"]["id"]
+    with Run.open(place / "race") as one, Run.open(place / "race-alone") as other:
+        assert [event["epochs"] for event in one.events("finalist")] == [
+            event["epochs"] for event in other.events("finalist")
+        ]
