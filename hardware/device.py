@@ -101,6 +101,8 @@ class Device:
                 raise InvalidDevice(f"device {text!r}: cannot read {item!r}, expected {_GRAMMAR}")
             if key in _MOST and not (value.isdecimal() and len(value) <= _DIGITS):
                 raise InvalidDevice(f"device {text!r}: {key}={value!r}, expected a whole number from 1 to {_MOST[key]}")
+            if key in choices:
+                raise InvalidDevice(f"device {text!r}: {key} is given twice, expected once")
             choices[key] = int(value) if key in _MOST else value
         if own_command:
             choices["run"] = own_command[0].strip()

@@ -357,9 +357,11 @@ def checked(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        first, reason = error.errors()[0], _explain(model, error)
         field = ".".join(str(part) for part in first["loc"]) or None
-        raise InvalidConfig(f"{where}: {_explain(model, error)}", field, first.get("input")) from None
+        if field is not None and (inner := re.match(rf"{re.escape(field)}\.[\w.]+", reason)):  # a recipe's, say
+            field = inner[0]
+        raise InvalidConfig(f"{where}: {reason}", field, first.get("input")) from None
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Positive = Annotated[int, Field(ge=1)]
+
+def _no_truth(value: object) -> object:
+    """Python takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    return value
+
+
+Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
 
 
 class Strict(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ def serve(  # noqa: PLR0913 - the options
     from nas.service.serving import Serving, serve_until_stopped
     from nas.service.settings import LOOPBACK
 
+    if not host.strip() or not all(name.strip() for name in public_name):
+        raise click.UsageError("--host and --public-name need a name or an address")
+    if math.isnan(requests):
+        raise click.UsageError("--requests nan: expected a number; 0 for no limit")
     engine["worker_resources"] = resources(engine["worker_resources"])
     cluster = chosen_cluster(**engine)
     serving = Serving(root, host, port, jobs, token_file, allow_custom_code, requests, cluster)

@@ -29,7 +29,9 @@ class Client(Connection):
         return list(self.ask("GET", "/runs")["runs"])
 
     def run(self, name: str) -> RemoteRun:
-        """A run by its name; raises ServerRefused when there is none."""
+        """A run by its name; raises ServerRefused when there is none, ValueError: it is empty."""
+        if not name:
+            raise ValueError("client: run name '', expected the name of a run")
         found = RemoteRun(self, name)
         found.status()
         return found
@@ -93,6 +95,8 @@ class Client(Connection):
         """
         import pandas as pd
 
+        if isinstance(archs, str | Mapping):
+            archs = [archs]
         plain = [each.to_dict() if hasattr(each, "to_dict") else each for each in archs]
         body = {"archs": plain, "input_shape": list(input_shape), "num_classes": num_classes}
         named = {"space": space, "device": device, "predictor": predictor}

@@ -151,7 +151,7 @@ class RemoteRun:
 
     @property
     def _path(self) -> str:
-        return f"/runs/{urllib.parse.quote(self.name)}"
+        return f"/runs/{urllib.parse.quote(self.name, safe='')}"
 
     def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self.client.ask("GET", f"{self._path}{path}", query)

@@ -97,13 +97,21 @@ def _answer_errors(app: FastAPI, root: Path) -> None:
         return _answer(error.status, without_root(error.rule), error.field, error.value)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Json:
+    async def invalid(request: Request, error: RequestValidationError) -> Json:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            reason = f"not JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
+            return _answer(422, reason, "body")
+        if isinstance(first.get("input"), bytes):
+            given = request.headers.get("content-type")
+            return _answer(422, "expected application/json", "Content-Type", given)
         field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _answer(422, str(first["msg"]), field, first.get("input"))
 
     @app.exception_handler(HTTPException)
     async def missed(request: Request, error: HTTPException) -> Json:
+        if error.status_code == 400:
+            return _answer(400, "expected JSON in UTF-8, not nested deeply", "body")
         return _answer(error.status_code, f"{error.detail}; see /api/openapi.json", "path", request.url.path)
 
     @app.exception_handler(ValueError)

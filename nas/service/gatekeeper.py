@@ -6,7 +6,7 @@ import hmac
 import json
 import time
 from collections import OrderedDict
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -45,6 +45,8 @@ class Gatekeeper:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if scope["method"] == "HEAD" and not scope["path"].endswith("/stream"):
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         try:
             self._check_host(headers)
             self._check_rate(scope)
@@ -61,7 +63,7 @@ class Gatekeeper:
 
     def _check_host(self, headers: Headers) -> None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or "" if not any(c in host for c in "/@\\") else ""
+        name = _parsed(f"//{host}").hostname or "" if not any(c in host for c in "/@\\") else ""
         if self._settings.hosts and name not in self._settings.hosts:
             raise Refusal(421, f"expected one of {', '.join(self._settings.hosts)}", "Host", host)
 
@@ -104,7 +106,7 @@ class Gatekeeper:
         origin = headers.get("origin")
         if scope["method"] in ("GET", "HEAD") or origin is None:
             return
-        if urlsplit(origin).netloc != headers.get("host", ""):
+        if _parsed(origin).netloc != headers.get("host", ""):
             raise Refusal(403, "expected a request of this server's own page", "Origin", origin)
 
     def _check_size(self, headers: Headers) -> None:
@@ -114,6 +116,16 @@ class Gatekeeper:
             raise Refusal(411, "expected a body that says how long it is", "Content-Length")
         if length is not None and (not length.isdigit() or int(length) > most):
             raise Refusal(413, f"expected at most {most} bytes", "Content-Length", length)
+
+
+def _parsed(address: str) -> SplitResult:
+    """Its parts; none where it is no address."""
+    try:
+        parts = urlsplit(address)
+        parts.hostname  # noqa: B018 - raises for some
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts
 
 
 def _equal(a: str, b: str) -> bool:
@@ -126,6 +138,15 @@ def _with_headers(send: Send) -> Send:
             given = {name for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(each for each in _ALWAYS if each[0] not in given)]
         await send(message)
+
+    return sending
+
+
+def _without_body(send: Send) -> Send:
+    """What GET would answer, but for the body."""
+
+    async def sending(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
     return sending
 

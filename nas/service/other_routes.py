@@ -10,7 +10,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from hardware.device_store import UnknownDevice
 from nas import views
 from nas.service.answer import Json
 from nas.service.answers import (
@@ -27,7 +26,7 @@ from nas.service.answers import (
 )
 from nas.service.checks import no_unknown_query
 from nas.service.prediction import predict as predict_rows
-from nas.service.refusal import Refusal
+from nas.service.refusal import Refusal, is_ours
 from nas.service.requests import Estimate, Predict
 from nas.service.run_routes import TheHouse
 
@@ -84,7 +83,9 @@ def device(name: str) -> Json:
     """Its card, its tables, what has drifted."""
     try:
         return Json(views.device(name))
-    except UnknownDevice as error:
+    except ValueError as error:
+        if not is_ours(error):
+            raise
         raise Refusal(404, str(error), "name", name) from None
 
 
@@ -102,9 +103,11 @@ async def add_device(
     """A file of ``netwright device export`` as JSON; rows of a device that is known are merged, the last one wins."""
     body = await request.body()
     try:
-        json.loads(body)
+        given = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Refusal(422, f"expected the JSON of `netwright device export` ({error})", "body") from None
+    if not isinstance(given, dict) or "version" not in given:
+        raise Refusal(422, "expected the JSON of `netwright device export`, an object with its version", "body", given)
     return await run_in_threadpool(_stored, body, name)
 
 

@@ -30,6 +30,8 @@ def predict(asked: Predict, root: Path, *, allow_custom_code: bool) -> dict[str,
     """
     archs = [_architecture(i, given) for i, given in enumerate(asked.archs)]
     rows = [_counts(i, arch, asked) for i, arch in enumerate(archs)]
+    if asked.space is not None and asked.device is None:
+        raise Refusal(422, "a space goes with a device, whose latency is predicted; give its name", "device")
     if asked.device is not None:
         gates = _gates(asked, allow_custom_code=allow_custom_code)
         for row, arch in zip(rows, archs, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,7 @@ from nas.service.refusal import Refusal, about
 from nas.service.requests import Launch
 from nas.views.plain import as_view
 
+LOOKS_AT_ONCE = 4
 LOOKS_S = 20.0  # that one request may take to look for a candidate on another device
 Limit = Annotated[float | None, Query(gt=0, le=1e300, allow_inf_nan=False)]
 
@@ -62,6 +64,7 @@ async def limits(  # noqa: PLR0913 - one for each cost
 
 
 TheHouse = Annotated[House, Depends(house_of)]
+_LOOKING = threading.BoundedSemaphore(LOOKS_AT_ONCE)  # the threads that answer are everybody's
 Limits = Annotated[dict[str, float], Depends(limits)]
 routes = APIRouter(prefix="/runs", tags=["runs"], dependencies=[Depends(no_unknown_query)])
 
@@ -76,6 +79,9 @@ def list_runs(house: TheHouse) -> Json:
 def launch(house: TheHouse, asked: Launch) -> Json:
     """Check the settings, and queue a search in a process of its own."""
     config = house.config(asked.config)
+    if config.train and not config.constraints.constraints():
+        rule = "without a limit the largest network of a space wins; give latency, params, macs, memory or depth"
+        raise Refusal(422, rule, "config.constraints", config.constraints.model_dump(exclude_none=True))
     job = house.supervisor.launch(asked.name or _new_name(house.settings.root, config.data), config.to_dict())
     return _named(job, 201)
 
@@ -176,7 +182,8 @@ def _best(run: Run, at_most: dict[str, float]) -> dict[str, Any]:
 
 
 def _refused(error: NothingFeasible | UnknownMetric, at_most: dict[str, float]) -> Refusal:
-    return Refusal(404 if isinstance(error, NothingFeasible) else 422, str(error), "limits", at_most)
+    status = 404 if isinstance(error, NothingFeasible) else 422
+    return Refusal(status, str(error), ", ".join(at_most) or "limits", ", ".join(f"{v:g}" for v in at_most.values()))
 
 
 def _best_on(house: House, run: Run, at_most: dict[str, float], device: str) -> dict[str, Any]:
@@ -184,11 +191,16 @@ def _best_on(house: House, run: Run, at_most: dict[str, float], device: str) -> 
         raise Refusal(403, "is a command or a file; the server does not accept it", "device", device)
     if "latency_ms" not in at_most:
         raise Refusal(422, "a device goes with a budget; give latency_ms", "latency_ms")
+    if not _LOOKING.acquire(blocking=False):
+        rule = f"{LOOKS_AT_ONCE} requests look for a candidate on another device already; ask again later"
+        raise Refusal(429, rule, "device", device)
     with about("device", device):
         try:
             found = run.best_on(device, seconds=LOOKS_S, **at_most)
         except (NothingFeasible, UnknownMetric) as error:
             raise _refused(error, at_most) from None
+        finally:
+            _LOOKING.release()
     return as_view({**found, "arch": found["arch"].to_dict()})
 
 

@@ -38,6 +38,7 @@ class Supervisor:
         self.table = JobTable(settings.own_folder / "jobs.sqlite")
         self._processes = Processes(settings.own_folder / "logs")
         self._asked_to_end: dict[str, float] = {}
+        self._begun: set[str] = set()  # runs whose file was seen
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
@@ -110,12 +111,33 @@ class Supervisor:
             if job.state not in LIVE:
                 continue
             if job.pid is not None and job.born is not None and self._processes.alive(job.pid, job.born):
-                self._lose_patience(name, job)
+                if self._is_there(name):
+                    self._lose_patience(name, job)
+                else:
+                    self._abandon(name)
                 continue
             with self.table.changing():
                 current = self.table.get(name)
                 if current is not None and current.state in LIVE:
                     self._has_ended(current)
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a job's run still has the file that it had; one that has none yet is there."""
+        if find_run(self.root / name) is not None:
+            self._begun.add(name)
+            return True
+        return name not in self._begun
+
+    def _abandon(self, name: str) -> None:
+        """End a job whose folder somebody has removed: what it finds would go nowhere."""
+        with self.table.changing():
+            job = self.table.get(name)
+            if job is None or job.state not in LIVE or job.pid is None:
+                return
+            self._processes.kill_session(job.pid, job.born)
+            self._begun.discard(name)
+            gone = replace(job, pid=None, born=None, ended=now(), config=None)
+            self.table.put(replace(gone, state="failed", message="its folder was removed while it ran"))
 
     def _lose_patience(self, name: str, job: Job) -> None:
         asked = self._asked_to_end.get(name)

@@ -17,7 +17,16 @@ ANCESTORS, CHILDREN = 40, 12  # shown
 
 
 class UnknownCandidate(RunFileError):
-    """The run has no candidate of that id."""
+    """The run has no candidate of that id.
+
+    Attributes:
+        field: what was asked for.
+        value: the id.
+    """
+
+    def __init__(self, message: str, value: int) -> None:
+        super().__init__(message)
+        self.field, self.value = "candidate", value
 
 
 def candidate(run: Run, identity: int) -> dict[str, Any]:
@@ -54,7 +63,7 @@ def row_of(run: Run, identity: int) -> dict[str, Any]:
     """The figures of a candidate; raises UnknownCandidate."""
     found = rows_of(run.store, [identity]) if 0 <= identity < 2**63 else {}
     if identity not in found:
-        raise UnknownCandidate(f"run {run.directory}: candidate {identity}: the run has none of that id")
+        raise UnknownCandidate(f"run {run.directory}: candidate {identity}: the run has none of that id", identity)
     return found[identity]
 
 

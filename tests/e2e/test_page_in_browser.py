@@ -227,6 +227,19 @@ def test_wrong_addresses_say_so(tab: Browser, runs: Path) -> None:
             assert "undefined" not in tab.text()
 
 
+def test_the_page_goes_on_after_an_address_that_is_none(tab: Browser, runs: Path) -> None:
+    with PageServer(runs) as server:
+        tab.open(f"{server.address}#/")
+        tab.settled()
+        for wrong in ("#/nope", "#/runs/%E0%A4%A", "#/runs/digits/compare"):
+            tab.evaluate(f"location.hash = '{wrong}'")
+            tab.wait("document.body.innerText.includes('There is no such page.')")
+            tab.evaluate("location.hash = '#/devices'")
+            tab.wait("!document.body.innerText.includes('There is no such page.')")
+            tab.settled()
+            assert "Devices" in tab.text()
+
+
 def test_the_exported_page_works_from_a_disk_and_runs_nothing_of_the_data(tab: Browser, tmp_path: Path) -> None:
     finished_run(tmp_path / "a run & more", config=settings(data=EVIL))
     with Run.open(tmp_path / "a run & more") as run:

@@ -16,9 +16,10 @@ let leave = null, visit = 0, missing = false;
 
 function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const parts = path.split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = path.split("/").filter(Boolean).map(decoded);
   const ids = (new URLSearchParams(query).get("ids") || "").split(",").filter((id) => /^\d+$/.test(id)).map(Number);
   const [what, name, kind, id] = parts;
+  if (parts.includes(null)) return ["Not found", notFound];
   if (!what || (what === "runs" && !name)) return ["Runs", (el) => runsView(el)];
   if (what === "new" && !frozen) return ["New search", launchView];
   if (what === "devices") return name ? [name, (el) => deviceView(el, name)] : ["Devices", devicesView];
@@ -26,7 +27,15 @@ function route() {
   if (what === "runs" && kind === "candidates" && /^\d+$/.test(id || "")) return [`candidate ${id} · ${name}`, (el) => candidateView(el, name, Number(id))];
   if (what === "runs" && kind === "compare" && ids.length) return [`compare · ${name}`, (el) => compareView(el, name, ids)];
   if (what === "runs" && kind === "predictors") return [`predictors · ${name}`, (el) => predictorsView(el, name)];
-  return ["Not found", async (el) => replace(el, h("h1", {}, "Not found"), h("p", {}, "There is no such page. ", h("a", { href: "#/" }, "All runs")))];
+  return ["Not found", notFound];
+}
+
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return null; }
+}
+
+async function notFound(el) {
+  replace(el, h("h1", {}, "Not found"), h("p", {}, "There is no such page. ", h("a", { href: "#/" }, "All runs")));
 }
 
 async function show({ quiet = false } = {}) {

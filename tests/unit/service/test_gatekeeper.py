@@ -33,6 +33,9 @@ def test_other_names_of_the_host_and_other_pages_are_refused(tmp_path):
         assert door.get(RUNS, headers={"host": "evil.example"}).status_code == 421
         assert door.get(RUNS, headers={"host": "127.0.0.1@evil.example"}).status_code == 421
         assert door.get(RUNS, headers={"host": "localhost:8000"}).status_code == 200
+        for broken in ("[::1", "[foo]", "["):
+            assert door.get(HEALTH, headers={"host": broken}).status_code == 421
+            assert door.post(RUNS, json={}, headers={"origin": f"http://{broken}"}).status_code == 403
         answer = door.post(RUNS, json={"config": {}}, headers={"origin": "http://evil.example"})
         assert answer.status_code == 403
         assert answer.json()["error"]["field"] == "Origin"

@@ -1,6 +1,7 @@
 """The routes over a folder with a finished run: what is answered, and what is refused with field, value and rule."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ from fastapi.testclient import TestClient
 from report_runs import finished_run
 
 from nas.run import Run
+from nas.service import run_routes
 from nas.service.app import create_app
 from nas.service.settings import ServiceSettings
 from nas.store import FILE_NAME, RunStore
 from search_spaces import SPACES
 
 RUN = "/api/v1/runs/digits"
-TINY = {"data": "digits", "space": "zen-tiny", "search": {"evaluations": 50}}
+TINY = {"data": "digits", "space": "zen-tiny", "search": {"evaluations": 50}, "constraints": {"params": "60k"}}
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +83,29 @@ def test_wrong_requests_name_field_and_rule(server):
     assert refused(server.get("/api/v1/devices/nophone"), 404, "name", "nophone")
     assert refused(server.get(f"{RUN}/candidates?limit=0"), 422, "limit")
     assert refused(server.get(f"{RUN}/candidates/{2**70}"), 422, "candidate")
-    assert refused(server.get(f"{RUN}/candidates/99999"), 404)
+    assert refused(server.get(f"{RUN}/candidates/99999"), 404, "candidate")
+    assert refused(server.get(f"{RUN}/compare?ids=1,99999"), 404, "candidate")
     assert refused(server.get("/api/v1/runs/none"), 404, "run")
     assert refused(server.get("/api/v1/none"), 404, "path")
-    assert refused(server.post("/api/v1/runs", content=b"{"), 422)
+    as_json = {"content-type": "application/json"}
+    assert refused(server.post("/api/v1/runs", content=b"{", headers=as_json), 422, "body", "not JSON")
+    for broken in (b'{"archs": ["\xff"]}', b"[" * 200_000, b"9" * 5_000):
+        assert refused(server.post("/api/v1/predict", content=broken, headers=as_json), 400, "body", "JSON in UTF-8")
+    assert refused(
+        server.post("/api/v1/runs", content=b"{}", headers={"content-type": "text/plain"}), 422, "Content-Type"
+    )
+    unlimited = {"config": {**TINY, "constraints": {}}}
+    assert refused(server.post("/api/v1/runs", json=unlimited), 422, "config.constraints", "give latency, params")
+    for table in (b"{}", b"[]", b"5", b"null", '{"version": 1}'.encode("utf-16")):
+        assert refused(server.post("/api/v1/devices", content=table, headers=as_json), 422, "body", "netwright device")
     assert refused(server.post("/api/v1/runs", json={"config": TINY, "nam": "x"}), 422, "nam")
     assert refused(
         server.post("/api/v1/runs", json={"config": {"dat": "digits"}}), 422, "config.dat", "did you mean 'data'?"
     )
+    for name in ("%00", "a" * 3_000):
+        assert refused(server.get(f"/api/v1/devices/{name}"), 404)
     for at, settings in {
+        "recipe.epochs": {"recipe": {"epochs": -1}},
         "search.evaluations": {"search": {"evaluations": 0}},
         "space": {"space": "zen-tin"},
         "device": {"device": "onx"},
@@ -120,6 +136,24 @@ def test_code_files_and_servers_need_permission(server, settings, field):
     for route in ("runs", "estimate"):
         answer = server.post(f"/api/v1/{route}", json={"config": {**TINY, **settings}})
         assert refused(answer, 403, f"config.{field}", "--allow-custom-code")
+
+
+def test_head_is_get_without_its_body(server):
+    for path in ("/", "/api/v1/health", f"{RUN}/artifacts/run.sqlite"):
+        asked, told = server.get(path), server.head(path)
+        assert (told.status_code, told.content) == (200, b"")
+        assert told.headers["content-type"] == asked.headers["content-type"]
+
+
+def test_looking_on_other_devices_leaves_threads_to_others(server, monkeypatch):
+    monkeypatch.setattr(run_routes, "_LOOKING", threading.BoundedSemaphore(1))
+    assert run_routes._LOOKING.acquire(blocking=False)
+    asked = f"{RUN}/best?device=t4&latency_ms=1"
+    assert refused(server.get(asked), 429, "device", "ask again later")
+    run_routes._LOOKING.release()
+    for _ in range(3):
+        assert server.get(asked).status_code == 200
+        assert refused(server.get(f"{RUN}/best?device=t4&latency_ms=0.0001"), 404, "latency_ms")
 
 
 def test_files_of_a_run_and_nothing_else(server, root, tmp_path):

@@ -1,6 +1,7 @@
 """Jobs: queued in order, paused, found again after the server, given up when they say why."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,16 @@ def test_jobs_run_in_order_pause_resume_and_stop(watcher):
     again = until(lambda: (job := watcher.table.get("first")).pid not in (None, pid) and job)
     assert (again.state, again.attempts) == ("running", 1)
     assert "killed" in again.message
+
+
+def test_a_job_whose_folder_is_removed_is_ended_and_says_so(watcher):
+    watcher.launch("first", SLOW)
+    until((watcher.root / "first" / "run.sqlite").exists)
+    pid = until(lambda: "first" in watcher._begun and watcher.table.get("first").pid)
+    shutil.rmtree(watcher.root / "first")
+    until(lambda: state(watcher, "first") == "failed")
+    assert watcher.table.get("first").message == "its folder was removed while it ran"
+    until(lambda: not watcher._processes.alive(pid, 0.0))
 
 
 def test_a_job_that_fails_says_why(watcher):
