@@ -87,11 +87,12 @@ def search(
 @quiet_option
 def resume(run: Path, callbacks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Go on with an interrupted run; it ends as if it had not been interrupted."""
-    from nas.cli.ray_watch import RayWatch
-    from nas.job.job import resume_job
+    with _resumable(run):  # from the first import on, which takes seconds
+        from nas.cli.ray_watch import RayWatch
+        from nas.job.job import resume_job
 
-    with narrator(quiet) as teller, _resumable(run), RayWatch(run):
-        outcome = resume_job(run, teller, callback_settings(callbacks))
+        with narrator(quiet) as teller, RayWatch(run):
+            outcome = resume_job(run, teller, callback_settings(callbacks))
     _finish(outcome, as_json)
 
 

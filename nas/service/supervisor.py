@@ -22,6 +22,7 @@ from nas.store import RunFileError, find_run
 
 TICK_S = 0.2
 PATIENCE_S = 60.0  # after Ctrl-C, before a process is killed
+INTERRUPTED = 130  # exit code of the command
 ATTEMPTS = 3  # processes that die without a word, before a job has failed
 WISHES: dict[State, State] = {"pausing": "paused", "stopping": "stopped"}
 _LOG = logging.getLogger(__name__)
@@ -154,6 +155,8 @@ class Supervisor:
             self.table.put(replace(ended, state="finished", message=None))
         elif job.state in WISHES:
             self.table.put(replace(ended, state=WISHES[job.state]))
+        elif self._was_interrupted(job.name, code):
+            self.table.put(replace(ended, state="stopped", message="somebody interrupted its process"))
         elif (code is not None and code > 0) or (code is None and self._said_why(job.name)):
             message = self._told_of_its_cluster(self.root / job.name, self._processes.last_line(job.name))
             self.table.put(replace(ended, state="failed", message=message))
@@ -163,6 +166,11 @@ class Supervisor:
         else:
             message = "its process was killed; it goes on where it was"
             self.table.put(replace(ended, state="queued", attempts=job.attempts + 1, message=message))
+
+    def _was_interrupted(self, name: str, code: int | None) -> bool:
+        """Whether a process ended by a Ctrl-C that did not come from here."""
+        said = self._processes.last_line(name)
+        return code == INTERRUPTED or (code is None and said.startswith(("interrupted", "stopped by Ctrl-C")))
 
     def _said_why(self, name: str) -> bool:
         """Whether a process that another server started ended with an error of its own."""

@@ -198,3 +198,11 @@ def test_more_trials_are_added_and_another_tuning_is_refused(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file() and "sqlite" not in path.name) == [
         "recipe.yaml"
     ]
+
+
+def test_the_folder_of_a_search_is_refused(tmp_path):
+    with RunStore.create(tmp_path / "run.sqlite", {}):
+        pass
+    with pytest.raises(OtherTuning, match="holds a search; choose another folder"):
+        tune_in(tmp_path, tuning(trials=3), SERIAL, Silent())
+    assert not (tmp_path / "tune.sqlite").exists()

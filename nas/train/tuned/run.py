@@ -16,7 +16,7 @@ from nas.callbacks.callback import Callback, RunStart
 from nas.callbacks.telling import telling
 from nas.callbacks.watched_store import WatchedStore
 from nas.narrator import Silent
-from nas.store import RunStore
+from nas.store import RunStore, find_run
 from nas.train.data import load_dataset
 from nas.train.trials.engine import Placement
 from nas.train.tuned.tuning import TRIAL, Tuning, knobs_of, tune_recipe
@@ -70,6 +70,8 @@ def tune_in(
 
 @contextmanager
 def _open(directory: Path, tuning: Tuning, narrator: Silent) -> Iterator[RunStore]:
+    if find_run(directory) is not None:
+        raise OtherTuning(f"tune: {directory} holds a search; choose another folder")
     path, asked = directory / FILE_NAME, _identity(tuning)
     if not path.exists():
         with RunStore.create(path, {"tuning": asked}) as store:

@@ -71,6 +71,15 @@ def test_a_job_whose_folder_is_removed_is_ended_and_says_so(watcher):
     until(lambda: not watcher._processes.alive(pid, 0.0))
 
 
+def test_a_job_that_somebody_else_interrupts_is_stopped(watcher):
+    watcher.launch("first", SLOW)
+    until((watcher.root / "first" / "run.sqlite").exists)
+    os.kill(until(lambda: watcher.table.get("first").pid), signal.SIGINT)
+    until(lambda: state(watcher, "first") == "stopped")
+    assert watcher.table.get("first").message == "somebody interrupted its process"
+    assert watcher.resume("first").state == "queued"
+
+
 def test_a_job_that_fails_says_why(watcher):
     watcher.launch("wrong", {**SLOW, "constraints": {"params": "1"}})
     until(lambda: state(watcher, "wrong") == "failed")
