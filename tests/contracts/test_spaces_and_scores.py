@@ -12,7 +12,7 @@ from predictors.proxies import ProxyFailed
 from search_spaces import SPACES
 
 SHAPE = (3, 32, 32)
-QUICK_MACS = 1_500_000  # of a member whose forward and backward passes cost well below half a second
+QUICK_MACS = 3_000_000  # of a member whose forward and backward passes cost well below a second
 NO_CHAIN = {"zen", "mad", "mad_multiscale", "deepmad", "qe"}
 
 
