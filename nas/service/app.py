@@ -69,7 +69,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        responses={status: {"model": ProblemAnswer} for status in (401, 403, 404, 409, 413, 422, 429)},
+        responses={status: {"model": ProblemAnswer} for status in (400, 401, 403, 404, 409, 411, 413, 421, 422, 429)},
     )
     app.state.house = House(settings, supervisor)
     app.state.places = Places(settings.streams)
