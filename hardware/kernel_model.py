@@ -148,7 +148,8 @@ def fit_kernel_model(
 
 
 def _roofline_ms(kernels: Sequence[Kernel], costs: Vector) -> Vector:
-    return np.asarray(np.maximum(demands(kernels) @ costs, LEAST_MS))
+    """Row by row: a matrix product rounds a kernel differently in other company, which differs by worker."""
+    return np.asarray(np.maximum(np.einsum("ij,j->i", demands(kernels), costs), LEAST_MS))
 
 
 def fit_roofline(kernels: Sequence[Kernel], latency_ms: Vector) -> Vector:

@@ -88,6 +88,15 @@ def test_another_confidence_moves_the_bound_only(table):
         replace(table.calibration, residuals=()).at_confidence(0.98)
 
 
+def test_a_kernel_takes_as_long_in_any_company(rows):
+    """To the last bit: workers know different kernels already, and ask for the others together."""
+    ms, footprints = np.array([[row.latency_ms, row.footprint] for row in rows.kernels]).T
+    model = fit_kernel_model([row.kernel for row in rows.kernels], ms, footprints)
+    kernels = list(dict.fromkeys(kernel for row in rows.networks for kernel in row.kernels()))
+    together = model.predict(kernels, np.full(len(kernels), 2e6))
+    assert [model.predict([kernel], np.full(1, 2e6))[0] for kernel in kernels] == together.tolist()
+
+
 def test_the_shares_of_the_blocks_make_up_the_whole(table):
     arch = fresh(1)[0]
     rest_ms = table.estimate(arch).mean_ms - sum(table.blocks_ms(arch))
