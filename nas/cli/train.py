@@ -92,10 +92,9 @@ def train(  # noqa: PLR0913 - the options
     start = RunStart(out.with_name(f"{out.name}-log"), asked, 0, resumed=checkpoint.exists())
     watch = RayWatch(checkpoint.parent, checkpoint.name)
     with narrator(quiet) as teller, with_threads(threads), watch, telling(choices, start, teller) as dispatcher:
-        tell = _epoch_teller(teller, recipe.epochs, dispatcher)
         report = fit_together(
             network, dataset, recipe, seed=seed, workers=workers, device=device, threads=threads, address=address,
-            checkpoint=checkpoint, on_epoch=tell,
+            checkpoint=checkpoint, on_epoch=_epoch_teller(teller, recipe.epochs, dispatcher),
         )  # fmt: skip
         test = evaluate_test(network, dataset, device=device)
         dispatcher.end(_facts(out, report, test), "finished")

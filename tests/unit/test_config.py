@@ -69,6 +69,7 @@ def test_limits_become_constraints_by_metric():
         ({"search": {"objectives": ["score"]}}, ["search.objectives", "expected two or more different ones"]),
         ({"search": {"objectives": ["score", "speed"]}}, ["search.objectives", "peak_memory_bytes"]),
         ({"search": {"objectives": ["score", "latency_ms"]}}, ["needs a latency budget; give constraints.latency"]),
+        ({"search": {"evaluations": True}}, ["search.evaluations=True", "expected a whole number"]),
         ({"engine": {"workers": 0}}, ["engine.workers=0"]),
         ({"latency": {"confidence": 1.0}}, ["latency.confidence=1.0"]),
         ({"latency": {"measure": "0.5s"}}, ["latency.measure=", "greater than or equal to 1"]),

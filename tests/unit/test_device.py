@@ -49,6 +49,7 @@ def test_text_and_json_round_trip(device):
         ("torch:threads=0", "threads=0, expected a whole number from 1 to 1024"),
         ("torch:threads=1025", "threads=1025, expected a whole number from 1 to 1024"),
         (f"torch:batch={'9' * 5000}", "expected a whole number from 1 to 65536"),
+        ("torch:threads=1,threads=2", "threads is given twice, expected once"),
         ("torch:batch=-1", "batch='-1', expected a whole number"),
         ("torch:name=tpu", "name='tpu', expected one of cpu, cuda"),
         ("openvino:name=cuda", "openvino runs on cpu and gpu here; for cuda use runtime "),
