@@ -50,8 +50,9 @@ class CommandServer:
 
     def __init__(self, folder):
         self._folder, self._started = Path(folder), 0
+        self.cache = self._folder / "cache"
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-        environment["NETWRIGHT_CACHE"] = str(self._folder / "cache")
+        environment["NETWRIGHT_CACHE"] = str(self.cache)
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -107,7 +108,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; every foreseen error is one line on stderr."""
+    """Run the command line; every foreseen error is one line on stderr, also when Ctrl-C is pressed once more."""
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what ends with the process ends undisturbed
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = cli.main(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):  # click turns the second into the first
@@ -129,7 +140,7 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"netwright: {place}{error.strerror or error}", err=True)
         code = USAGE
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _exit_code(error: Exception) -> int:

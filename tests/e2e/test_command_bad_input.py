@@ -149,6 +149,6 @@ def test_an_impossible_limit_leaves_the_folder_free(server, place):
 
 
 def test_a_run_that_exists_is_refused_before_anything_is_measured(server, place, run):
-    asked = ("search", "--latency", "5ms", "--out", "run")
+    asked, measured = ("search", "--latency", "5ms", "--out", "run"), sorted(server.cache.rglob("*"))
     assert refused(server.run(*asked, cwd=place), 2, "exists already", "netwright resume")
-    assert not list((place / "cache").rglob("*.json"))
+    assert sorted(server.cache.rglob("*")) == measured

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from commands import CommandServer, until
+from commands import until
 
 from nas.run import WINNER, Run
 from nas.store import FILE_NAME, RunFileError
@@ -39,12 +39,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kill")
     (folder / "slow_score.py").write_text(MODULE)
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(place):
-    with CommandServer(place) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

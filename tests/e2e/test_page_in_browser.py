@@ -189,7 +189,7 @@ def test_the_page_says_that_the_server_is_gone_and_comes_back(tab: Browser, runs
     with PageServer(runs, server.port):
         tab.wait("document.getElementById('banner').hidden")
         tab.settled()
-        assert tab.evaluate("!!document.querySelector('.front-link')")
+        assert tab.evaluate("!!document.querySelector('.front-link')"), tab.text()
 
 
 def test_a_search_is_estimated_before_it_is_started(tab: Browser, runs: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 
 import pytest
-from commands import CommandServer, until
+from commands import until
 
 from nas.proxies.trust import FILE_NAME
 from nas.run import Run
@@ -34,12 +34,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trust")
     (folder / "user.py").write_text(USER)
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(place):
-    with CommandServer(place) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

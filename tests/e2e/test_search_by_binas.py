@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import CommandServer
 
 from nas.run import Run
 from nas.train.supernet.file import load_facts
@@ -36,12 +35,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("binas")
     (folder / "two_stages.py").write_text(SPACE)
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(place):
-    with CommandServer(place) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

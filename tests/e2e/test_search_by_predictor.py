@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import CommandServer, until
+from commands import until
 
 from nas.job.task import Task
 from nas.run import Run
@@ -26,12 +26,6 @@ SETTINGS = (
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("predictor")
-
-
-@pytest.fixture(scope="module")
-def server(place):
-    with CommandServer(place) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 from command_place import refused
-from commands import CommandServer, until
+from commands import until
 from safetensors.torch import load_file
 
 from nas.runners.ray_session import start_ray
@@ -28,12 +28,6 @@ TRAIN = ("supernet", "train", "--data", "digits", "--space", "vit-tiny", "--epoc
 def place(tmp_path_factory):
     """A folder of its own: that of all commands has networks with the same names."""
     return tmp_path_factory.mktemp("supernets")
-
-
-@pytest.fixture(scope="module")
-def server(place):
-    with CommandServer(place) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
