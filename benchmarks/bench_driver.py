@@ -2,30 +2,38 @@
 
 Each worker takes 50 ms for a candidate, gates included, so 1,000 of them ask for 20,000 candidates a second. What Ray
 costs the driver is measured first, with two real workers, unless --no-ray. Rows by a process of their own are not on
-the driver's clock: it stands for a machine that has a core for them.
+the driver's clock: it stands for a machine that has a core for them. So are proposals, but the driver waits for them:
+they come as late as that process took CPU time to make them.
 """
 
 from __future__ import annotations
 
 import argparse
+import pickle
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from json_line import emit, skip
 
+from nas.algorithms import elsewhere as proposals
+from nas.algorithms.elsewhere import ProposalsElsewhere
 from nas.algorithms.evolution import Evolution
+from nas.algorithms.ordered import OrderedSearch
+from nas.algorithms.proposing_process import ProposingProcess
 from nas.gates import Gates
 from nas.loop import SearchLoop
-from nas.protocols import Runner
 from nas.records import Budget, Candidate, Constraint, Failure, Result, Success
 from nas.runners.scoring_worker import packed_batch
 from nas.runners.simulated import Overheads, SimulatedRunner
-from nas.store import FILE_NAME, RunStore, elsewhere
+from nas.store import FILE_NAME, RunStore
+from nas.store import elsewhere as rows
 from search_spaces import SPACES
 
 SHAPE, CLASSES = (3, 32, 32), 10
@@ -63,9 +71,50 @@ def timed(target: Any, name: str, spent: dict[str, float]) -> Iterator[None]:
     delattr(target, name)
 
 
-def search(runner: Runner, evaluations: int, lookahead: int, seed: int) -> dict[str, float]:
+class VirtualProcess(ProposingProcess):
+    """Proposals that are there, on the virtual clock, once the process would have made them.
+
+    It begins with a portion when it has read what it needs for it and is done with the one before, and works for as
+    long as that took it in CPU time.
+    """
+
+    def __init__(self, search: OrderedSearch, runner: SimulatedRunner) -> None:
+        self._runner, self._sent_at = runner, {0: runner.now()}
+        self._held: deque[tuple[float, bytes]] = deque()
+        self._free_at = self._seconds_before = 0.0
+        self._has_nothing_after = -1  # the last message after which it had to wait
+        super().__init__(search)
+
+    def _order(self) -> None:
+        sent = self._sent
+        super()._order()
+        if self._sent > sent:
+            self._sent_at[self._sent] = self._runner.now()
+
+    def _message(self, *, wait: bool) -> bytes | None:
+        with self._runner.off_the_clock():
+            while not self._held and self._has_nothing_after < self._sent:
+                self._hold(super()._message(wait=True))
+        if not self._held or (self._held[0][0] > self._runner.now() and not wait):
+            return None
+        when, message = self._held.popleft()
+        self._runner.wait_until(when)
+        return message
+
+    def _hold(self, message: bytes | None) -> None:
+        assert message is not None
+        number, proposals, seconds = pickle.loads(message)
+        self._free_at = max(self._free_at, self._sent_at[number]) + seconds - self._seconds_before
+        self._seconds_before = seconds
+        self._held.append((self._free_at, message))
+        if not proposals:
+            self._has_nothing_after = number
+
+
+def search(runner: SimulatedRunner, evaluations: int, lookahead: int, seed: int) -> dict[str, float]:
     """Run one search; CPU seconds by step."""
-    algorithm = Evolution(SPACES["zen"], seed=seed, niches="depth", lookahead=lookahead)
+    proposals.ProposingProcess = partial(VirtualProcess, runner=runner)  # type: ignore[assignment,misc]
+    algorithm = ProposalsElsewhere(Evolution(SPACES["zen"], seed=seed, niches="depth", lookahead=lookahead))
     gates = None if getattr(runner, "gating", False) else GATES
     spent: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, RunStore.create(Path(folder) / FILE_NAME, {}) as store:
@@ -73,6 +122,7 @@ def search(runner: Runner, evaluations: int, lookahead: int, seed: int) -> dict[
         with timed(algorithm, "ask", spent), timed(algorithm, "tell", spent), timed(store, "commit", spent):
             loop.run()
             runner.close()
+            algorithm.close()
     return spent
 
 
@@ -129,24 +179,33 @@ def watching(runner: Any, refs: list[Any]) -> float:
     return float(np.median(seconds)) / len(refs)
 
 
-def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int, rows: str) -> None:
+HELPS = {  # what a driver has beside it: whether rows, whether proposals are made by a process of their own
+    "alone": (False, False),
+    "rows by a process of their own": (True, False),
+    "rows and proposals by processes of their own": (True, True),
+}
+
+
+def saturation(overheads: Overheads, workers: int, evaluations: int, repeats: int, helped: str) -> None:
     """One simulated cluster, by several seeds."""
-    rates, busy, could, began = [], [], [], time.thread_time()
-    elsewhere.CORES = 1 if rows == "rows by a process of their own" else 1 << 30
+    whole, filled, could, began = [], [], [], time.thread_time()
+    rows.SPARE, proposals.SPARE = (1 if there else 1 << 30 for there in HELPS[helped])
     for seed in range(1, repeats + 1):
         runner = SimulatedRunner(evaluated, workers=workers, work_seconds=WORK_SECONDS, overheads=overheads)
-        lookahead = runner.free_slots + 1
-        search(runner, max(evaluations, 4 * lookahead, round(SECONDS * workers / WORK_SECONDS)), lookahead, seed)
+        places = runner.free_slots
+        lookahead = 1 << (places - 1).bit_length()  # what the engine suggests where workers are idle
+        candidates = max(evaluations, round(SECONDS * workers / WORK_SECONDS))
+        search(runner, candidates, lookahead, seed)
         line = runner.timeline
-        rates.append(line.rate())
-        busy.append(line.worked / workers / line.now)
+        whole.append(line.rate())
+        filled.append(line.rate(places, candidates - places))
         could.append(line.answers[-1][1] / line.driver)
     emit(
-        f"candidates a second fed to {workers} simulated workers of 50 ms, {rows}",
-        rates,
+        f"candidates a second fed to {workers} simulated workers of 50 ms, {helped}",
+        filled,
         "candidates/s",
         asked_for=workers / WORK_SECONDS,
-        share_of_time_at_work=round(float(np.median(busy)), 3),
+        with_first_fill_and_end=round(float(np.median(whole))),
         driver_could=round(float(np.median(could))),
         real_seconds=round(time.thread_time() - began, 1),
     )
@@ -159,6 +218,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-ray", action="store_true")
     args = parser.parse_args()
+    rows.SPARE = proposals.SPARE = 1 << 30
+    proposals.LOOK_S = proposals.MANY_A_SECOND = 0  # evaluations are made in between, off the clock
     each: dict[str, list[float]] = {}
     for gating in (True, False):
         for seed in range(args.repeats):
@@ -186,8 +247,8 @@ def main() -> None:
         emit("CPU per candidate of a batch with Ray", [1e6 * overheads.candidate], "us")
         emit("CPU to look for answers, per batch under way", [1e6 * overheads.watch], "us")
     for workers in args.workers:
-        for rows in ("rows by the driver", "rows by a process of their own"):
-            saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS), rows)
+        for helped in HELPS:
+            saturation(overheads, workers, args.evaluations, min(args.repeats, SEEDS), helped)
 
 
 if __name__ == "__main__":

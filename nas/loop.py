@@ -12,6 +12,7 @@ from nas.protocols import Runner, Search, Store
 from nas.records import Budget, Candidate, Failure, Result, Success
 
 COMMIT_SECONDS = 0.5
+COMING_SECONDS = 0.02  # between two looks at proposals that are on their way
 PORTION = 1024  # candidates asked for at once: the first are sent before the last are made
 FAILURE_SHARE = 0.2
 FAILURE_LEAST = 50
@@ -75,6 +76,7 @@ class SearchLoop:
     prefix of the one deterministic sequence: resuming means replaying that prefix and going on.
 
     Attributes:
+        search: proposes; where it has ``coming`` and that is true, it has none yet but is about to.
         gates: hold candidates against the limits before they are submitted; None where the runner's workers do that.
     """
 
@@ -107,7 +109,8 @@ class SearchLoop:
                 self._fill()
                 if not self.runner.busy:
                     break
-                self._receive(self.runner.wait_any())
+                coming = self._may_ask() and getattr(self.search, "coming", False)
+                self._receive(self.runner.wait_any(COMING_SECONDS) if coming else self.runner.wait_any())
                 self.progress.check_failures()
         finally:
             gc.set_threshold(*collections)

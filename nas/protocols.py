@@ -59,8 +59,12 @@ class Runner(Protocol):
     def submit(self, candidates: Sequence[Candidate]) -> None:
         """Take candidates."""
 
-    def wait_any(self) -> list[Result]:
-        """Block until at least one result is there; return those that are."""
+    def wait_any(self, at_most_s: float | None = None) -> list[Result]:
+        """Block until at least one result is there; return those that are.
+
+        Args:
+            at_most_s: come back after so long, with nothing: further candidates are on their way.
+        """
 
     def close(self) -> None:
         """Release workers."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 SCHEMA_VERSION = 1
 
@@ -129,6 +129,22 @@ class Architecture(_Keeps):
     """
 
     blocks: tuple[Block, ...]
+
+    @classmethod
+    def written(cls, text: str, digest: str) -> Self:
+        """A design by the text and the digest that it gave of itself elsewhere; its blocks are read when needed."""
+        found = cls.__new__(cls)
+        found._keep("_text", text)
+        found._keep("_digest", digest)
+        return found
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """The blocks of a design that is known by its text."""
+            if name != "blocks":
+                raise AttributeError(f"'Architecture' object has no attribute {name!r}")
+            return self._keep("blocks", type(self).from_json(self._text).blocks)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form with its schema version."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from nas.algorithms.ordered import OrderedSearch, violation_of
+from nas.algorithms.ordered import MutatingSearch, violation_of
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Result, Success
 from search_spaces.arch import Architecture
@@ -45,7 +45,7 @@ class Members:
         return self.candidates[self.keys[rng.integers(len(self.keys))][1]]
 
 
-class Evolution(OrderedSearch):
+class Evolution(MutatingSearch):
     """Steady-state evolution under hard constraints.
 
     A candidate outside the constraints has no score and can only be a parent while fewer than 16 candidates keep
@@ -56,7 +56,7 @@ class Evolution(OrderedSearch):
     deeper ones. Zen-Score grows with depth almost by definition, accuracy does not; short trainings can then choose.
 
     Source: Lin et al. 2021 (Zen-NAS, arXiv 2102.01063), algorithm 1: parents uniform at random, no crossover, the
-    worst is removed. Deviations: duplicates are mutated again, infeasible parents as above, results are applied
+    worst is removed. Deviations: duplicates are mutated further, infeasible parents as above, results are applied
     ``lookahead`` candidates late (see OrderedSearch), and the niches (off: as published).
     """
 

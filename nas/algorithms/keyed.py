@@ -31,6 +31,10 @@ class KeyedGenerators:
         self._streams: Streams
         self._words: list[list[int]] = []
 
+    def __reduce__(self) -> tuple[type[KeyedGenerators], tuple[int]]:
+        """A copy makes its own streams."""
+        return KeyedGenerators, (self._seed,)
+
     def at(self, number: int) -> np.random.Generator:
         """A generator that draws as ``default_rng((seed, number))``."""
         if number > MASK_32:  # two words

@@ -12,7 +12,7 @@ from nas.protocols import SearchSpace
 from nas.records import Candidate, Failure, Result
 from search_spaces.arch import Architecture
 
-TRIES = 20
+TRIES = 19  # further ones, after a duplicate
 
 
 class OrderedSearch(ABC):
@@ -43,6 +43,21 @@ class OrderedSearch(ABC):
         """Ask for these designs right after the first candidate; call it before anything is asked."""
         self._given = dict(enumerate(archs, start=1))
 
+    @property
+    def asked(self) -> int:
+        """Number of candidates proposed so far."""
+        return self._asked
+
+    @property
+    def under_way(self) -> int:
+        """Number of candidates proposed whose results have not been told."""
+        return self._asked - self._applied - len(self._told)
+
+    @property
+    def ours(self) -> bool:
+        """Whether the space is one of this package: it can be copied to another process, and draws alike there."""
+        return self._keyed is not None
+
     def ask(self, n: int) -> list[Candidate]:
         """At most n candidates; none while the results that the next one depends on are outstanding."""
         candidates: list[Candidate] = []
@@ -63,10 +78,11 @@ class OrderedSearch(ABC):
         if self._asked in self._given:
             return self._take(self._given[self._asked], None)
         rng = self._generator(self._asked)
-        for _ in range(TRIES if self._found_new else 1):  # an exhausted space is not searched again and again
-            arch, parent = self._propose(self._asked, rng)
+        arch, parent = self._propose(self._asked, rng)
+        for _ in range(TRIES if self._found_new else 0):  # an exhausted space is not searched again and again
             if arch.digest not in self._seen:
                 break
+            arch, parent = self._propose_instead(arch, parent, rng)
         self._found_new = arch.digest not in self._seen
         return self._take(arch, parent)
 
@@ -84,9 +100,30 @@ class OrderedSearch(ABC):
     def _propose(self, index: int, rng: np.random.Generator) -> tuple[Architecture, int | None]:
         """A design and the id of its parent, from the current state."""
 
+    def _propose_instead(
+        self, arch: Architecture, parent: int | None, rng: np.random.Generator
+    ) -> tuple[Architecture, int | None]:
+        """In place of a design that was proposed before; here another draw of the same kind."""
+        return self._propose(self._asked, rng)
+
     @abstractmethod
     def _apply(self, result: Result) -> None:
         """Take one result into the state; called in candidate order."""
+
+
+class MutatingSearch(OrderedSearch):
+    """A search whose children are mutants: one that was seen before is mutated further.
+
+    Mutating the parent anew would find ever fewer new ones the more candidates are under way: of 80,000 mutants of one
+    seed, every second was a duplicate.
+    """
+
+    def _propose_instead(
+        self, arch: Architecture, parent: int | None, rng: np.random.Generator
+    ) -> tuple[Architecture, int | None]:
+        if parent is None:
+            return self._propose(self._asked, rng)
+        return self.space.mutate(arch, rng), parent
 
 
 def violation_of(result: Result) -> float:

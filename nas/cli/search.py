@@ -133,7 +133,7 @@ def _further(text: str) -> dict[str, str]:
     return {"device": device.strip(), "latency": latency.strip()}
 
 
-_STOPPED = ("KeyboardInterrupt", "Interrupted", "RayUnavailable", "CannotWrite", "ExportFailed")
+_STOPPED = ("KeyboardInterrupt", "Interrupted", "RayUnavailable", "ProposerLost", "CannotWrite", "ExportFailed")
 
 
 class _resumable:  # noqa: N801 - reads as a statement

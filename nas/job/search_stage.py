@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
+from nas.algorithms.elsewhere import ProposalsElsewhere
 from nas.algorithms.evolution import Evolution
 from nas.algorithms.local import LocalSearch
 from nas.algorithms.nsga2 import NSGA2
@@ -65,8 +66,9 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
     budget = Budget(settings.evaluations, settings.seconds)
     replayed = sum(store.outcomes().values())
     clock = _Clock(store, settings.seconds)
+    proposals = ProposalsElsewhere(search)
     loop = SearchLoop(
-        search,
+        proposals,
         runner,
         store,
         None if getattr(runner, "gating", False) else gates,
@@ -79,6 +81,7 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
             progress = loop.run()
     finally:
         runner.close()
+        proposals.close()
         narrator.done()
     complete = not interrupted and progress.scored > 0
     if complete or progress.asked > replayed:

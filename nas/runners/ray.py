@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -102,28 +103,37 @@ class RayRunner:
         self._pending.extend(candidates)
         self._dispatch(at_least=self._batch_size)
 
-    def wait_any(self) -> list[Result]:
+    def wait_any(self, at_most_s: float | None = None) -> list[Result]:
         """Block until a batch is back, or a worker has died or hung and a culprit is found.
 
+        Args:
+            at_most_s: come back after so long: further candidates are on their way, and let batches become full.
         Raises: RayUnavailable: the last worker is lost and none can be started.
         """
+        until = math.inf if at_most_s is None else time.monotonic() + at_most_s
         results: list[Result] = []
         while self.busy and not results:
             self._crew.look()
-            self._dispatch(at_least=1)
-            for ref, worker in self._answered():
+            if at_most_s is None:
+                self._dispatch(at_least=1)
+            else:
+                self._dispatch(at_least=max(1, min(self._batch_size, len(self._pending))), depths=1)
+            for ref, worker in self._answered(until):
                 results += self._collect(ref, worker)
             results += self._end_overdue()
+            if time.monotonic() >= until:
+                break
         return results
 
-    def _answered(self) -> list[tuple[Any, Worker]]:
+    def _answered(self, until: float = math.inf) -> list[tuple[Any, Worker]]:
         """What is answered by now, and by whom; waits for one, or until a worker is overdue or the cluster due."""
         owners = {ref: worker for worker in self._crew.workers for ref in worker.awaited}
         if not owners:  # nobody is left, but a node may come
-            time.sleep(LOOK_SECONDS / 4)
+            time.sleep(max(0.0, min(LOOK_SECONDS / 4, until - time.monotonic())))
             return []
         refs = list(owners)
         deadline = min(self._crew.deadline(worker, self._candidate_seconds) for worker in self._crew.workers)
+        deadline = min(deadline, until)
         began = time.monotonic()
         ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, min(LOOK_SECONDS, deadline - began)))
         hungry = self._fed and not self._pending  # at the end of the budget nothing comes: no reason for a hint
@@ -138,15 +148,15 @@ class RayRunner:
         self._crew.close()
         self._stack.close()
 
-    def _dispatch(self, at_least: int) -> None:
-        """Give suspects to idle workers, alone; fill the others evenly with batches."""
+    def _dispatch(self, at_least: int, depths: int = IN_FLIGHT) -> None:
+        """Give suspects to idle workers, alone; fill those with fewer than ``depths`` batches evenly."""
         started = [worker for worker in self._crew.workers if worker.starting is None]
         if not started:
             return
         for worker in started:
             if self._suspects and not worker.batches:
                 self._send(worker, self._suspects.popleft(), isolated=True)
-        for depth in range(IN_FLIGHT):
+        for depth in range(depths):
             for worker in started:
                 if worker.isolated or len(worker.batches) != depth or len(self._pending) < at_least:
                     continue

@@ -38,8 +38,8 @@ class SerialRunner:
         """Queue candidates."""
         self._queue.extend(candidates)
 
-    def wait_any(self) -> list[Result]:
-        """Evaluate the oldest candidate."""
+    def wait_any(self, at_most_s: float | None = None) -> list[Result]:
+        """Evaluate the oldest candidate, however long it takes."""
         started = time.perf_counter()
         results = evaluate(self._scorer, [self._queue.popleft()], self._seed)
         self._seconds_each = 0.5 * self._seconds_each + 0.5 * (time.perf_counter() - started)

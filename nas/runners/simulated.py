@@ -8,10 +8,12 @@ done here, off the clock. What Ray costs the driver is charged as it was measure
 from __future__ import annotations
 
 import heapq
+import math
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nas.records import Candidate, Result
@@ -64,10 +66,17 @@ class Timeline:
     worked: float = 0.0
     answers: list[tuple[float, int]] = field(default_factory=list)
 
-    def rate(self) -> float:
-        """Candidates a second, from the first that was asked for to the last answer."""
-        when, answered = self.answers[-1]
-        return answered / max(when, 1e-9)
+    def rate(self, first: int = 0, last: int | None = None) -> float:
+        """Candidates a second, from the first that was asked for to the last answer, or in between.
+
+        Args:
+            first: leave out the time until so many were answered.
+            last: and that from when so many were answered.
+        """
+        known = [(0.0, 0), *self.answers]
+        began = next(answer for answer in known if answer[1] >= first)
+        ended = known[-1] if last is None else next(answer for answer in known if answer[1] >= last)
+        return (ended[1] - began[1]) / max(ended[0] - began[0], 1e-9)
 
 
 class SimulatedRunner:
@@ -130,15 +139,21 @@ class SimulatedRunner:
         self._dispatch(at_least=self._batch_size)
         self._tick()
 
-    def wait_any(self) -> list[Result]:
-        """Results of the batches that are back by now; if there are none, the clock goes on to the next."""
+    def wait_any(self, at_most_s: float | None = None) -> list[Result]:
+        """Results of the batches that are back by now; if there are none, the clock goes on to the next.
+
+        Args:
+            at_most_s: it goes on no further than that: further candidates are on their way, and let batches become
+                full.
+        """
         self._tick()
-        self._dispatch(at_least=1)
+        if at_most_s is None:
+            self._dispatch(at_least=1)
+        else:
+            self._dispatch(at_least=max(1, min(self._batch_size, len(self._pending))), depths=1)
         self._charge(len(self._running) * self._overheads.watch)
         timeline = self.timeline
-        if self._running[0][0] > timeline.now:
-            timeline.idle += self._running[0][0] - timeline.now
-            timeline.now = self._running[0][0]
+        self.wait_until(min(self._running[0][0], math.inf if at_most_s is None else timeline.now + at_most_s))
         results: list[Result] = []
         while self._running and self._running[0][0] <= timeline.now:
             _, _, worker, batch = heapq.heappop(self._running)
@@ -152,13 +167,32 @@ class SimulatedRunner:
 
     def _answered(self, batch: list[Candidate]) -> list[Result]:
         """What a worker sends back, made off the clock, is read by the driver as it would be."""
-        self._tick()
-        answer = pickle.dumps(([outcome_of(self._evaluate(candidate)) for candidate in batch], 0.0))
-        self._cpu = time.thread_time()
+        with self.off_the_clock():
+            answer = pickle.dumps(([outcome_of(self._evaluate(candidate)) for candidate in batch], 0.0))
         outcomes, _ = unpacked_outcomes(answer)
         results = [result_of(candidate, outcome) for candidate, outcome in zip(batch, outcomes, strict=True)]
         self._tick()
         return results
+
+    def now(self) -> float:
+        """Seconds on the virtual clock, with what the driver did up to here."""
+        self._tick()
+        return self.timeline.now
+
+    def wait_until(self, when: float) -> None:
+        """The driver waits for something else than workers."""
+        timeline = self.timeline
+        timeline.idle += max(0.0, when - self.now())
+        timeline.now = max(timeline.now, when)
+
+    @contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """What is done within is not the driver's work."""
+        self._tick()
+        try:
+            yield
+        finally:
+            self._cpu = time.thread_time()
 
     def close(self) -> None:
         """Let the clock show what the driver did last; forget what is under way."""
@@ -177,8 +211,8 @@ class SimulatedRunner:
         self.timeline.now += seconds
         self.timeline.driver += seconds
 
-    def _dispatch(self, at_least: int) -> None:
-        for depth in range(IN_FLIGHT):
+    def _dispatch(self, at_least: int, depths: int = IN_FLIGHT) -> None:
+        for depth in range(depths):
             for worker in self._workers:
                 if len(self._pending) < max(1, at_least):
                     return

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from nas.cores import MANY_A_SECOND, SPARE, usable_cores
 from nas.records import Result
 from nas.store.packing import Packer
 from nas.store.row_process import NotWritten, RowProcess
 from nas.store.rows import row_of
 
-MANY_ROWS = 2_000  # of one commit, half a second: from there on the driver has no time to lose
-CORES = 3  # below, it would take from the workers what it gives to the driver
+MANY_ROWS = MANY_A_SECOND // 2  # of one commit, half a second
 
 
 class RowsElsewhere:
@@ -25,7 +24,7 @@ class RowsElsewhere:
             start: one for a dictionary of designs; None where there can be none.
         """
         self._start = start
-        self._least = MANY_ROWS if _cores() >= CORES else None
+        self._least = MANY_ROWS if usable_cores() >= SPARE else None
         self._process: RowProcess | None = None
         self._given: deque[Sequence[Result]] = deque()
 
@@ -81,8 +80,3 @@ class RowsElsewhere:
         if self._process is not None:
             self._process.close()
         self._process = None
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

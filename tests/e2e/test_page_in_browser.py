@@ -68,7 +68,7 @@ def test_a_person_finds_the_winner_from_the_list(tab: Browser, runs: Path) -> No
         tab.evaluate("document.querySelector('tbody a').click()")
         tab.wait("!!document.querySelector('.plot svg .front')")
         assert "the budget of 0.2 ms is kept" in tab.text()
-        assert tab.evaluate("document.querySelectorAll('.front-link').length") > 10
+        tab.wait("document.querySelectorAll('.front-link').length > 10")
         assert tab.evaluate("document.querySelectorAll('.budget').length") == 1
         tab.evaluate("document.querySelector('tr.strong a').click()")
         tab.wait("location.hash.includes('/candidates/') && !!document.querySelector('.slab')")
@@ -189,7 +189,7 @@ def test_the_page_says_that_the_server_is_gone_and_comes_back(tab: Browser, runs
     with PageServer(runs, server.port):
         tab.wait("document.getElementById('banner').hidden")
         tab.settled()
-        assert tab.evaluate("!!document.querySelector('.front-link')"), tab.text()
+        tab.wait("!!document.querySelector('.front-link')")
 
 
 def test_a_search_is_estimated_before_it_is_started(tab: Browser, runs: Path) -> None:

@@ -11,7 +11,10 @@ import numpy as np
 import psutil
 import pytest
 
+from nas.algorithms import elsewhere
+from nas.algorithms.elsewhere import ProposalsElsewhere
 from nas.algorithms.evolution import Evolution
+from nas.algorithms.proposing_process import MODULE, ProposerLost
 from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.objective import Objective
@@ -88,13 +91,16 @@ def ray(folder):
         yield cpus
 
 
-def table(path, score, make, n=220):
+def evolution():
+    return Evolution(SPACES["zen-tiny"], seed=4, population=32, niches="depth", lookahead=64)
+
+
+def table(path, score, make, n=220, search=None):
     objective = Objective(score, SHAPE, seed=4)
-    search = Evolution(SPACES["zen-tiny"], seed=4, population=32, niches="depth", lookahead=64)
     runner = make(objective)
     try:
-        with RunStore.create(path, {}) as store:
-            SearchLoop(search, runner, store, GATES, Budget(n)).run()
+        with RunStore.open(path, writable=True) if path.exists() else RunStore.create(path, {}) as store:
+            SearchLoop(search or evolution(), runner, store, GATES, Budget(n)).run()
             return list(store.results())
     finally:
         runner.close()
@@ -119,6 +125,38 @@ def test_ray_gives_the_serial_run_file(tmp_path, serial, score, workers):
     got = table(tmp_path / FILE_NAME, score, lambda objective: RayRunner(objective, Terms(workers=workers)))
     assert got == serial(score)
     assert len(got) == 220
+
+
+@pytest.mark.usefixtures("ray")
+def test_proposals_of_a_process_of_their_own_survive_its_death(tmp_path, serial, monkeypatch):
+    monkeypatch.setattr(elsewhere, "SPARE", 1)
+    for name in ("LOOK_S", "MANY_A_SECOND"):
+        monkeypatch.setattr(elsewhere, name, 0)
+    score, proposals = "runner_scores:noisy", ProposalsElsewhere(evolution())
+
+    def two(objective):
+        return RayRunner(objective, Terms(workers=2))
+
+    def kill_half_way():
+        while not (found := [p for p in psutil.Process().children() if MODULE in p.cmdline()]):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        found[0].kill()
+
+    killer = threading.Thread(target=kill_half_way)
+    killer.start()
+    with pytest.raises(ProposerLost, match="has ended"):
+        table(tmp_path / FILE_NAME, score, two, search=proposals)
+    proposals.close()
+    killer.join()
+    with RunStore.open(tmp_path / FILE_NAME) as store:
+        assert sum(store.outcomes().values()) < 220
+    again = ProposalsElsewhere(evolution())
+    try:
+        assert table(tmp_path / FILE_NAME, score, two, search=again) == serial(score)
+        assert again.process is not None
+    finally:
+        again.close()
 
 
 @pytest.mark.usefixtures("ray")

@@ -138,3 +138,26 @@ def test_few_simulated_workers_are_the_limit_and_many_wait_for_the_driver(tmp_pa
     assert few.timeline.driver < few.timeline.idle
     assert many.timeline.driver > many.timeline.idle
     assert many.timeline.answers[-1][1] == 200
+
+
+def candidates(*ids):
+    return [Candidate(i, SPACES["zen-tiny"].sample(np.random.default_rng(i))) for i in ids]
+
+
+def test_while_more_are_on_their_way_a_few_candidates_go_to_an_idle_worker_together():
+    runner = simulated(3)
+    runner.submit(candidates(0, 1))
+    assert runner.wait_any(1e-4) == []
+    assert runner._sent == 1
+    assert [result.candidate.id for result in runner.wait_any()] == [0, 1]
+
+
+def test_while_more_are_on_their_way_a_busy_worker_gets_full_batches_only():
+    runner = simulated(1)
+    runner.submit(candidates(0))
+    assert runner.wait_any(1e-4) == []
+    runner.submit(candidates(1))
+    assert runner.wait_any(1e-4) == []
+    assert runner._sent == 1
+    assert [result.candidate.id for result in runner.wait_any()] == [0]
+    assert runner._sent == 2

@@ -9,7 +9,7 @@ import pytest
 from nas.algorithms.evolution import Evolution
 from nas.algorithms.random import RandomSearch
 from nas.gates import Gates
-from nas.loop import FAILURE_LEAST, Diverged, SearchFailing, SearchLoop
+from nas.loop import COMING_SECONDS, FAILURE_LEAST, Diverged, SearchFailing, SearchLoop
 from nas.objective import Objective
 from nas.records import Budget, Constraint, Failure, Success
 from nas.runners.evaluate import evaluate
@@ -312,3 +312,32 @@ def test_progress_is_told_at_the_end(store):
     run(store, on_progress=lambda progress: told.append((progress.asked, progress.scored)))
     assert told[-1][0] == 200
     assert told[-1][1] > 0
+
+
+class Slow:
+    """A search whose proposals are on their way every other time it is asked, if results can come meanwhile."""
+
+    def __init__(self):
+        self._inner, self._turn, self.coming = search(), 0, False
+
+    def ask(self, n):
+        self._turn += 1
+        self.coming = self._turn % 2 == 0 and self._inner.under_way > 0
+        return [] if self.coming else self._inner.ask(min(n, 5))
+
+    def tell(self, result):
+        self._inner.tell(result)
+
+
+def test_the_loop_looks_again_soon_for_proposals_on_their_way(store, tmp_path):
+    waits = []
+
+    class Waiting(Shuffled):
+        def wait_any(self, at_most_s=None):
+            waits.append(at_most_s)
+            return [] if at_most_s and len(waits) % 3 else super().wait_any()
+
+    run(store, runner=Waiting(OBJECTIVE, 20, 0), found=Slow())
+    assert list(store.results()) == reference(tmp_path)
+    assert waits.count(COMING_SECONDS) > 10
+    assert set(waits) <= {COMING_SECONDS, None}

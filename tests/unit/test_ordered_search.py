@@ -276,3 +276,50 @@ def test_a_population_of_one_climbs():
         best = max(best, score)
         search.tell(Success(candidate, {"score": score, "convs": 1}))
     assert best > 1_000
+
+
+@pytest.mark.parametrize("name", ["evolution", "regularized", "nsga2"])
+def test_a_mutant_that_was_seen_is_mutated_further_and_keeps_its_parent(name):
+    search = SEARCHES[name](lookahead=10_000)
+    for candidate in search.ask(100):
+        search.tell(outcome(candidate))
+    bases = []
+
+    class Near:
+        """A chain of designs in which the only mutant of each is the next."""
+
+        def __getattr__(self, what):
+            return getattr(SPACE, what)
+
+        def mutate(self, arch, rng):
+            bases.append(arch.blocks[0].channels)
+            first = Block("conv", arch.blocks[0].channels + 8)
+            return Architecture((first, *SPACE.seed.blocks[1:]))
+
+        def crossover(self, a, b, rng):
+            return a
+
+    search.lookahead, search.space = 1, Near()
+    first, second = search.ask(1)[0], None
+    bases.clear()
+    search._propose = lambda index, rng: (first.arch, first.parent)
+    search.tell(outcome(first))
+    second = search.ask(1)[0]
+    assert bases == [first.arch.blocks[0].channels]
+    assert (second.parent, second.arch.blocks[0].channels) == (first.parent, first.arch.blocks[0].channels + 8)
+
+
+def test_few_tries_find_new_mutants_of_one_seed():
+    tries = []
+
+    class Counting:
+        seed = SPACE.seed
+
+        def mutate(self, arch, rng):
+            tries.append(arch)
+            return SPACE.mutate(arch, rng)
+
+    asked = Evolution(Counting(), seed=1, lookahead=20_000).ask(20_000)
+    assert len({candidate.arch for candidate in asked}) == 20_000
+    assert {candidate.parent for candidate in asked[1:]} == {0}
+    assert len(tries) < 1.7 * 20_000  # 2.4 where the seed is mutated anew

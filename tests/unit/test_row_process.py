@@ -151,7 +151,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_row_process import elsewhere, results
 from nas.store import RunStore
-elsewhere.CORES = elsewhere.MANY_ROWS = 1
+elsewhere.SPARE = elsewhere.MANY_ROWS = 1
 store = RunStore.open(Path(sys.argv[1]), writable=True)
 first = len(store.table(scored_only=False))
 while True:

@@ -51,18 +51,21 @@ async function show({ quiet = false } = {}) {
   if (!quiet) replace(page, h("p", { class: "loading", role: "status" }, "Loading…"));
   page.setAttribute("aria-busy", "true");
   delete page.dataset.at;
-  missing = false;
   // In the document while it is filled, so that drawings know their width.
   try {
     const ended = await view(place);
     if (mine !== visit) { if (ended) ended(); return; }
     leave = ended || null;
     replace(page, place);
+    missing = false;
     if (!quiet) { window.scrollTo(0, 0); page.focus({ preventScroll: true }); }
   } catch (problem) {
     if (mine !== visit) return;
-    missing = Boolean(problem.gone);
-    if (!quiet || !missing) replace(page, h("h1", {}, title), h("p", { class: "problem", role: "alert" }, problem.message), h("p", {}, h("a", { href: "#/" }, "All runs")));
+    const gone = Boolean(problem.gone), kept = quiet && gone; // the server went away again: what is shown stays
+    if (!kept) {
+      missing = gone;
+      replace(page, h("h1", {}, title), h("p", { class: "problem", role: "alert" }, problem.message), h("p", {}, h("a", { href: "#/" }, "All runs")));
+    }
     if (!(problem instanceof Error && "gone" in problem)) console.error(problem);
   } finally {
     if (mine === visit) { page.removeAttribute("aria-busy"); page.dataset.at = location.hash; }

@@ -1,0 +1,164 @@
+"""Proposals by a process of their own: the same sequence as here, whichever the search, whenever it moves."""
+
+import os
+import pickle
+import signal
+
+import numpy as np
+import pytest
+
+from nas.algorithms import elsewhere, proposing_process
+from nas.algorithms.elsewhere import ProposalsElsewhere
+from nas.algorithms.evolution import Evolution
+from nas.algorithms.local import LocalSearch
+from nas.algorithms.nsga2 import NSGA2
+from nas.algorithms.proposing_process import PORTION, ProposerLost, ProposingProcess
+from nas.algorithms.random import RandomSearch
+from nas.algorithms.regularized import RegularizedEvolution
+from nas.gates import Gates
+from nas.loop import SearchLoop
+from nas.records import Budget, Candidate, Constraint, Failure, Success
+from nas.runners.simulated import SimulatedRunner
+from nas.store import RunStore
+from search_spaces import SPACES
+from search_spaces.arch import Architecture
+
+GATES = Gates((3, 32, 32), 10, (Constraint("params", 1e6), Constraint("macs", 60e6)))
+SEARCHES = {
+    "evolution": lambda space, lookahead: Evolution(space, seed=3, niches="depth", lookahead=lookahead),
+    "regularised": lambda space, lookahead: RegularizedEvolution(space, seed=3, lookahead=lookahead),
+    "local": lambda space, lookahead: LocalSearch(space, seed=3, lookahead=lookahead),
+    "nsga2": lambda space, lookahead: NSGA2(space, seed=3, objectives=("score", "params"), lookahead=lookahead),
+    "random": lambda space, lookahead: RandomSearch(space, seed=3, lookahead=lookahead),
+}
+
+
+def evaluated(candidate):
+    """Some are outside the limits, some break."""
+    checked = GATES.check(candidate)
+    if isinstance(checked, Failure):
+        return checked
+    if candidate.id % 29 == 7:
+        return Failure(checked, "error", "boom")
+    return Success(checked, {**checked.metrics, "score": checked.metrics["macs"] ** 0.5 * (candidate.id * 7919 % 101)})
+
+
+def rows(search, tmp_path, name, evaluations=3_000):
+    runner = SimulatedRunner(evaluated, workers=40, work_seconds=0.05)
+    with RunStore.create(tmp_path / f"{name}.sqlite", {}) as store:
+        SearchLoop(search, runner, store, None, Budget(evaluations)).run()
+        found = list(store.results())
+    assert len(found) == evaluations
+    return found
+
+
+def moving(search, monkeypatch, after):
+    """It moves at the first request after so many candidates."""
+    monkeypatch.setattr(elsewhere, "SPARE", 1)
+    monkeypatch.setattr(elsewhere, "LOOK_S", 0.0)
+    monkeypatch.setattr(elsewhere, "MANY_A_SECOND", 0)
+    proposals = ProposalsElsewhere(search)
+    look = proposals._look
+    monkeypatch.setattr(proposals, "_look", lambda asked: look(asked) if search.asked >= after else None)
+    return proposals
+
+
+@pytest.mark.parametrize("after", [1, 1_500])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_sequence_is_the_same(name, after, tmp_path, monkeypatch):
+    space = SPACES["nas-bench-201-tiny" if name == "local" else "zen-tiny"]
+    here = rows(SEARCHES[name](space, 400), tmp_path, "here")
+    proposals = moving(SEARCHES[name](space, 400), monkeypatch, after)
+    try:
+        there = rows(proposals, tmp_path, "there")
+        assert proposals.process is not None
+        assert proposals.process.seconds > 0
+    finally:
+        proposals.close()
+    assert there == here
+
+
+def test_designs_that_were_labelled_come_in_their_place(monkeypatch, tmp_path):
+    given = [SPACES["zen-tiny"].sample(np.random.default_rng(i)) for i in range(200)]
+    first, second = (SEARCHES["evolution"](SPACES["zen-tiny"], 64) for _ in range(2))
+    for search in (first, second):
+        search.begin_with(given)
+    proposals = moving(second, monkeypatch, 1)
+    try:
+        assert rows(proposals, tmp_path, "there", 500) == rows(first, tmp_path, "here", 500)
+        assert proposals.process is not None
+    finally:
+        proposals.close()
+
+
+def test_few_proposals_and_spaces_of_others_stay_here(monkeypatch, tmp_path):
+    monkeypatch.setattr(elsewhere, "SPARE", 1)
+    monkeypatch.setattr(elsewhere, "MANY_A_SECOND", 1 << 30)
+    slow = ProposalsElsewhere(SEARCHES["evolution"](SPACES["zen-tiny"], 400))
+    rows(slow, tmp_path, "slow", 500)
+    assert slow.process is None
+
+    class Own(type(SPACES["zen-tiny"])):
+        pass
+
+    Own.__module__ = "mine"
+    space = object.__new__(Own)
+    space.__dict__.update(SPACES["zen-tiny"].__dict__)
+    own = moving(SEARCHES["evolution"](space, 400), monkeypatch, 1)
+    rows(own, tmp_path, "own", 500)
+    assert own.process is None
+
+
+@pytest.fixture
+def process():
+    opened = ProposingProcess(SEARCHES["evolution"](SPACES["zen-tiny"], 100_000))
+    yield opened
+    opened.close()
+
+
+def scored(candidate):
+    return Success(candidate, {"score": 1.0, "convs": 3.0})
+
+
+def test_a_busy_driver_does_not_wait_for_proposals(process):
+    asked = process.ask(PORTION)
+    assert [candidate.id for candidate in asked] == list(range(PORTION))
+    os.kill(process._process.pid, signal.SIGSTOP)
+    while more := process.ask(PORTION):  # what is there already
+        asked += more
+    assert process.coming
+    os.kill(process._process.pid, signal.SIGCONT)
+    for candidate in asked:
+        process.tell(scored(candidate))
+    assert [candidate.id for candidate in process.ask(1)] == [len(asked)]  # nothing is under way: it waits
+
+
+def test_it_goes_no_further_ahead_than_it_may(monkeypatch, process):
+    monkeypatch.setattr(proposing_process, "AHEAD", 600)
+    assert len(process.ask(1)) == 1
+    while process._waits_after < process._sent:
+        process._take(wait=True)
+    assert len(process._ready) == 599
+    assert len(process.ask(1_000)) == 599
+
+
+def test_a_process_that_is_killed_is_one_line(process):
+    assert [candidate.id for candidate in process.ask(5)] == [0, 1, 2, 3, 4]
+    os.kill(process._process.pid, signal.SIGKILL)
+    process._process.wait()
+    with pytest.raises(ProposerLost, match="the process that makes proposals has ended"):
+        list(iter(lambda: process.ask(1_000), None))
+
+
+def test_a_design_that_is_known_by_its_text_is_that_design():
+    arch = SPACES["zen-tiny"].seed
+    known = Architecture.written(arch.to_json(), arch.digest)
+    assert (known.to_json(), known.digest) == (arch.to_json(), arch.digest)
+    assert known == arch
+    assert hash(known) == hash(arch)
+    assert known.blocks == arch.blocks
+    again = pickle.loads(pickle.dumps(Architecture.written(arch.to_json(), arch.digest)))
+    assert again == arch
+    with pytest.raises(AttributeError, match="no attribute 'block'"):
+        known.block  # noqa: B018 - that is what is tested
+    assert Candidate(0, Architecture.written(arch.to_json(), arch.digest)) == Candidate(0, arch)
