@@ -25,7 +25,6 @@ from json_line import emit, skip
 from nas.algorithms import elsewhere as proposals
 from nas.algorithms.elsewhere import ProposalsElsewhere
 from nas.algorithms.evolution import Evolution
-from nas.algorithms.ordered import OrderedSearch
 from nas.algorithms.proposing_process import ProposingProcess
 from nas.gates import Gates
 from nas.loop import SearchLoop
@@ -78,12 +77,17 @@ class VirtualProcess(ProposingProcess):
     long as that took it in CPU time.
     """
 
-    def __init__(self, search: OrderedSearch, runner: SimulatedRunner) -> None:
+    def __init__(self, runner: SimulatedRunner) -> None:
         self._runner, self._sent_at = runner, {0: runner.now()}
         self._held: deque[tuple[float, bytes]] = deque()
         self._free_at = self._seconds_before = 0.0
         self._has_nothing_after = -1  # the last message after which it had to wait
-        super().__init__(search)
+        super().__init__()
+
+    def is_there(self) -> bool:
+        """It is, as the time that its start takes is counted when it takes the search."""
+        with self._runner.off_the_clock():
+            return ProposingProcess._message(self, wait=True) is not None
 
     def _order(self) -> None:
         sent = self._sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -109,8 +110,7 @@ class SearchLoop:
                 self._fill()
                 if not self.runner.busy:
                     break
-                coming = self._may_ask() and getattr(self.search, "coming", False)
-                self._receive(self.runner.wait_any(COMING_SECONDS) if coming else self.runner.wait_any())
+                self._receive(self._wait())
                 self.progress.check_failures()
         finally:
             gc.set_threshold(*collections)
@@ -148,6 +148,11 @@ class SearchLoop:
                     passed.append(checked)
             self._receive(failed)
             self.runner.submit(passed)
+
+    def _wait(self) -> Sequence[Result]:
+        if not (self._may_ask() and getattr(self.search, "coming", False)):
+            return self.runner.wait_any()
+        return self.runner.wait_any(COMING_SECONDS if self.runner.free_slots else math.inf)
 
     def _check(self, candidate: Candidate) -> Candidate | Failure:
         first = self._seen.setdefault(candidate.arch.digest, candidate.id)

@@ -1,13 +1,15 @@
 """A search in a process of its own: ``python -m nas.algorithms.proposing_process`` and its driver's side of the pipes.
 
-The driver sends a search, then again and again what it has been told; the process answers with designs as text and goes
-on making them, as far ahead as it may. A thread of the driver reads whatever comes, so that the process never waits for
-a pipe that nobody reads, and the driver never for one that the process does not read.
+The process says when it is there. The driver sends a search, then again and again what it has been told; the process
+answers with designs as text and goes on making them, as far ahead as it may. A thread of the driver reads whatever
+comes, so that the process never waits for a pipe that nobody reads, and the driver never for one that the process does
+not read. What the search raises is raised in the driver.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import select
 import subprocess
@@ -35,6 +37,8 @@ Told = tuple[int, FailureKind | None, float, Metrics, Design | None]
 Order = tuple[int, list[Told], int]  # number of the message, results, and the id below which to propose
 Proposal = tuple[int, int | None, str, str]  # id, parent, text, digest
 Answer = tuple[int, list[Proposal], float]  # the last message read, proposals (none: it waits), CPU seconds so far
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"  # the path of the driver
+_SEARCH = 0  # number of the message that brings the search
 
 
 class ProposerLost(RuntimeError):
@@ -48,29 +52,46 @@ class ProposingProcess:
         seconds: CPU time of the process, as of its last answer.
     """
 
-    def __init__(self, search: OrderedSearch) -> None:
-        """Start it with a copy of a search, which is of no more use here.
+    def __init__(self) -> None:
+        """Start it; it is there a second later.
 
-        Raises: TypeError, AttributeError, pickle.PicklingError: the search cannot be copied. OSError.
+        Raises: OSError, RuntimeError: there can be no further process or thread.
         """
-        copy = pickle.dumps(search, pickle.HIGHEST_PROTOCOL)
         self.seconds = 0.0
-        self._known_from = self._given = search.asked
-        self._under_way = search.under_way
+        self._known_from = self._given = self._under_way = 0
         self._told: list[Told] = []
         self._ready: list[Candidate] = []
-        self._sent, self._until = 0, self._given
-        self._waits_after = -1  # the last message after which it had nothing to propose
+        self._sent, self._until = _SEARCH, 0
+        self._waits_after = _SEARCH - 1  # the last message after which it had nothing to propose
         self._answers: SimpleQueue[bytes | None] = SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", _PROGRAM.format(path=sys.path, module=MODULE)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
             start_new_session=True,  # an interrupt is for the driver
         )  # fmt: skip
         self._to, self._from = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         self._reader = Thread(target=_read_all, args=(self._from, self._answers), daemon=True)
-        self._reader.start()
-        self._send(copy)
+        try:
+            os.set_blocking(self._to.fileno(), False)
+            self._reader.start()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def is_there(self) -> bool:
+        """Whether it can take a search. Raises ProposerLost."""
+        return self._message(wait=False) is not None
+
+    def take(self, search: OrderedSearch) -> None:
+        """Give it a copy of a search, which is of no more use here afterwards; it is, where this raises.
+
+        Raises: ProposerLost, whatever keeps the search from being copied.
+        """
+        self._send(pickle.dumps(search, pickle.HIGHEST_PROTOCOL))
+        self._take(wait=True)
+        self._known_from = self._given = self._until = search.asked
+        self._under_way = search.under_way
 
     @property
     def coming(self) -> bool:
@@ -103,8 +124,8 @@ class ProposingProcess:
     def close(self) -> None:
         """End it."""
         self._process.kill()
-        self._process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
+        self._process.wait()
+        self._reader.join()
         for pipe in (self._to, self._from):
             with suppress(OSError):  # some of what was sent is unread
                 pipe.close()
@@ -123,7 +144,10 @@ class ProposingProcess:
         message = self._message(wait=wait)
         if message is None:
             return False
-        number, proposals, self.seconds = cast(Answer, pickle.loads(message))
+        answer = pickle.loads(message)
+        if isinstance(answer, Exception):
+            raise answer
+        number, proposals, self.seconds = cast(Answer, answer)
         if not proposals:
             self._waits_after = number
         self._ready += [
@@ -137,8 +161,7 @@ class ProposingProcess:
             message = self._answers.get(wait, PATIENCE_S)
         except Empty:
             if wait:
-                said = f"search: the process that makes proposals has not answered for {PATIENCE_S:g} s"
-                raise ProposerLost(said) from None
+                raise _silent() from None
             return None
         if message is None:
             self._answers.put(None)  # whoever asks next is told the same
@@ -146,17 +169,27 @@ class ProposingProcess:
         return message
 
     def _send(self, message: bytes) -> None:
-        try:
-            _write(self._to, message)
-        except OSError:
-            raise _lost() from None
+        left = memoryview(len(message).to_bytes(HEAD, "big") + message)
+        pipe, deadline = self._to.fileno(), time.monotonic() + PATIENCE_S
+        while left:
+            if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise _silent()
+            try:
+                left = left[os.write(pipe, left) :]
+            except OSError:
+                raise _lost() from None
 
 
 def _lost() -> ProposerLost:
     return ProposerLost("search: the process that makes proposals has ended (killed, or out of memory)")
 
 
-def _write(pipe: IO[bytes], message: bytes) -> None:
+def _silent() -> ProposerLost:
+    return ProposerLost(f"search: the process that makes proposals has not answered for {PATIENCE_S:g} s")
+
+
+def _write(pipe: IO[bytes], answer: object) -> None:
+    message = pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
     pipe.write(len(message).to_bytes(HEAD, "big"))
     pipe.write(message)
     pipe.flush()
@@ -192,17 +225,33 @@ def main() -> None:
     """Propose until the input ends."""
     messages = cast(IO[bytes], FileIO(0, closefd=False))  # without a buffer, so that ``select`` sees what is there
     answers = sys.stdout.buffer
-    search: OrderedSearch = pickle.loads(_read(messages) or b"")
-    gc.freeze()
     gc.set_threshold(*RARE_COLLECTIONS)
-    for answer in _answers(search, messages):
-        _write(answers, pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+    try:
+        _write(answers, "there")
+        if (copy := _read(messages)) is not None:
+            for answer in _answers(pickle.loads(copy), messages):
+                _write(answers, answer)
+    except OSError:  # the driver has ended
+        return
+    except Exception as error:  # noqa: BLE001 - the driver raises it
+        _write(answers, _travelling(error))
+
+
+def _travelling(error: Exception) -> Exception:
+    """The error, or what it says where it cannot be copied."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - pickling calls the error's own code
+        return ProposerLost(f"search: {type(error).__name__}: {error}")
+    return error
 
 
 def _answers(search: OrderedSearch, messages: IO[bytes]) -> Iterator[Answer]:
     """Proposals in portions, and nothing where it has to wait."""
     under_way: dict[int, Candidate] = {}
-    number, until, waits = 0, search.asked, True
+    number, until, waits = _SEARCH, search.asked, True
+    gc.freeze()
+    yield number, [], time.thread_time()
     while True:
         if waits or _is_there(messages):
             message = _read(messages)
@@ -235,7 +284,3 @@ def _result_of(told: Told, under_way: dict[int, Candidate]) -> Result:
     if kind is None:
         return Success(candidate, metrics)
     return Failure(candidate, kind, "", violation)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -80,8 +80,8 @@ def run_search(task: Task, gates: Gates, store: RunStore, narrator: Silent) -> N
         with _stop_on_interrupt(loop.stop) as interrupted:
             progress = loop.run()
     finally:
-        runner.close()
-        proposals.close()
+        with closing(proposals):
+            runner.close()
         narrator.done()
     complete = not interrupted and progress.scored > 0
     if complete or progress.asked > replayed:

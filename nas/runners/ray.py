@@ -12,14 +12,13 @@ from typing import Any
 
 from nas.objective import Objective
 from nas.records import Candidate, Failure, Result
-from nas.runners.batching import BATCH_SECONDS, IN_FLIGHT, batch_size, share
+from nas.runners.batching import BATCH_SECONDS, IN_FLIGHT, batch_size, portion, share
 from nas.runners.crew import LOOK_SECONDS, Crew, Terms, Worker
 from nas.runners.idleness import Idleness
 from nas.runners.ray_session import RayUnavailable, start_ray
 from nas.runners.scoring_worker import packed_batch, result_of, unpacked_outcomes
 
 DEATHS_TO_BLAME = 2  # a candidate alone on a worker that dies this often is a crash; once may be bad luck
-WORKER_BATCH_SECONDS = 2e-3  # a batch lasts at least so long a worker: each costs the driver about a millisecond
 CANDIDATE_SECONDS = 600.0
 _LOG = logging.getLogger(__name__)
 
@@ -117,7 +116,10 @@ class RayRunner:
             if at_most_s is None:
                 self._dispatch(at_least=1)
             else:
-                self._dispatch(at_least=max(1, min(self._batch_size, len(self._pending))), depths=1)
+                self._dispatch(at_least=self._batch_size)
+                idle = sum(not worker.awaited for worker in self._crew.workers) if self._pending else 0
+                least = portion(len(self._pending), idle, self._seconds_each, len(self._crew.workers))
+                self._dispatch(at_least=least, depths=1)
             for ref, worker in self._answered(until):
                 results += self._collect(ref, worker)
             results += self._end_overdue()
@@ -136,7 +138,7 @@ class RayRunner:
         deadline = min(deadline, until)
         began = time.monotonic()
         ready, _ = self._ray.wait(refs, num_returns=1, timeout=max(0.0, min(LOOK_SECONDS, deadline - began)))
-        hungry = self._fed and not self._pending  # at the end of the budget nothing comes: no reason for a hint
+        hungry = self._fed and not self._pending and until == math.inf  # else nothing comes, or it is on its way
         idle = sum(not worker.awaited for worker in self._crew.workers) if hungry else 0
         self._fed = False
         self._idleness.look(idle, len(self._crew.workers), time.monotonic() - began, self._places)

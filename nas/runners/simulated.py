@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nas.records import Candidate, Result
-from nas.runners.batching import IN_FLIGHT, batch_size, share
+from nas.runners.batching import IN_FLIGHT, batch_size, portion, share
 from nas.runners.scoring_worker import outcome_of, packed_batch, result_of, unpacked_outcomes
 
 
@@ -150,7 +150,10 @@ class SimulatedRunner:
         if at_most_s is None:
             self._dispatch(at_least=1)
         else:
-            self._dispatch(at_least=max(1, min(self._batch_size, len(self._pending))), depths=1)
+            self._dispatch(at_least=self._batch_size)
+            idle = sum(not worker.batches for worker in self._workers) if self._pending else 0
+            least = portion(len(self._pending), idle, self._seconds_each, len(self._workers))
+            self._dispatch(at_least=least, depths=1)
         self._charge(len(self._running) * self._overheads.watch)
         timeline = self.timeline
         self.wait_until(min(self._running[0][0], math.inf if at_most_s is None else timeline.now + at_most_s))

@@ -138,7 +138,7 @@ def test_proposals_of_a_process_of_their_own_survive_its_death(tmp_path, serial,
         return RayRunner(objective, Terms(workers=2))
 
     def kill_half_way():
-        while not (found := [p for p in psutil.Process().children() if MODULE in p.cmdline()]):
+        while not (found := [p for p in psutil.Process().children() if MODULE in " ".join(p.cmdline())]):
             time.sleep(0.01)
         time.sleep(0.3)
         found[0].kill()
@@ -154,7 +154,7 @@ def test_proposals_of_a_process_of_their_own_survive_its_death(tmp_path, serial,
     again = ProposalsElsewhere(evolution())
     try:
         assert table(tmp_path / FILE_NAME, score, two, search=again) == serial(score)
-        assert again.process is not None
+        assert again.moved
     finally:
         again.close()
 

@@ -58,7 +58,8 @@ def test_onnx_equals_torch(kind, data):
         expected = module(torch.from_numpy(images)).numpy()
     output = run_onnx(onnx_model(layers, weights, shape, batch=2), images)
 
-    np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
+    tolerance = 1e-3 if kind.startswith("vit") else 1e-4  # a layer norm of few channels magnifies what was rounded
+    np.testing.assert_allclose(output, expected, atol=tolerance * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

@@ -144,12 +144,18 @@ def candidates(*ids):
     return [Candidate(i, SPACES["zen-tiny"].sample(np.random.default_rng(i))) for i in ids]
 
 
-def test_while_more_are_on_their_way_a_few_candidates_go_to_an_idle_worker_together():
-    runner = simulated(3)
-    runner.submit(candidates(0, 1))
+def test_while_more_are_on_their_way_idle_workers_share_a_few_candidates():
+    runner = simulated(2)
+    runner.submit(candidates(*range(4)))
     assert runner.wait_any(1e-4) == []
-    assert runner._sent == 1
-    assert [result.candidate.id for result in runner.wait_any()] == [0, 1]
+    assert [len(batch) for _, _, _, batch in runner._running] == [2, 2]
+
+
+def test_in_a_large_cluster_a_few_candidates_go_together_as_each_batch_costs_the_driver():
+    runner = simulated(1000)
+    runner.submit(candidates(*range(25)))
+    assert runner.wait_any(1e-4) == []
+    assert runner._sent == 2  # ten each, the rest with the next
 
 
 def test_while_more_are_on_their_way_a_busy_worker_gets_full_batches_only():

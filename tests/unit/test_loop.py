@@ -1,5 +1,6 @@
 """The loop with real parts: searches, gates, stores, and a runner that answers in any order."""
 
+import math
 import os
 import sys
 
@@ -340,4 +341,27 @@ def test_the_loop_looks_again_soon_for_proposals_on_their_way(store, tmp_path):
     run(store, runner=Waiting(OBJECTIVE, 20, 0), found=Slow())
     assert list(store.results()) == reference(tmp_path)
     assert waits.count(COMING_SECONDS) > 10
-    assert set(waits) <= {COMING_SECONDS, None}
+    assert set(waits) <= {COMING_SECONDS, math.inf, None}
+
+
+def test_the_loop_does_not_look_for_proposals_that_it_has_no_room_for(store):
+    waits = []
+
+    class Full(Shuffled):
+        free_slots = property(lambda self: 20 - len(self._queue))
+
+        def wait_any(self, at_most_s=None):
+            waits.append((self.free_slots, at_most_s))
+            return super().wait_any()
+
+    class Ahead:
+        coming = True
+
+        def __init__(self):
+            self._inner = search(lookahead=64)
+            self.ask, self.tell = self._inner.ask, self._inner.tell
+
+    run(store, runner=Full(OBJECTIVE, 20, 0), found=Ahead())
+    assert {at_most for free, at_most in waits if not free} <= {math.inf, None}
+    assert (0, math.inf) in waits
+    assert waits[-1][1] is None  # nothing more will be asked for

@@ -3,6 +3,8 @@
 import os
 import pickle
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from nas.algorithms.random import RandomSearch
 from nas.algorithms.regularized import RegularizedEvolution
 from nas.gates import Gates
 from nas.loop import SearchLoop
-from nas.records import Budget, Candidate, Constraint, Failure, Success
+from nas.records import Budget, Candidate, Constraint, Failure, InvalidObjectives, Success
 from nas.runners.simulated import SimulatedRunner
 from nas.store import RunStore
 from search_spaces import SPACES
@@ -57,9 +59,10 @@ def moving(search, monkeypatch, after):
     monkeypatch.setattr(elsewhere, "SPARE", 1)
     monkeypatch.setattr(elsewhere, "LOOK_S", 0.0)
     monkeypatch.setattr(elsewhere, "MANY_A_SECOND", 0)
+    monkeypatch.setattr(ProposingProcess, "is_there", lambda process: process._message(wait=True) is not None)
     proposals = ProposalsElsewhere(search)
-    look = proposals._look
-    monkeypatch.setattr(proposals, "_look", lambda asked: look(asked) if search.asked >= after else None)
+    move = proposals._move
+    monkeypatch.setattr(proposals, "_move", lambda: move() if search.asked >= after else None)
     return proposals
 
 
@@ -71,8 +74,7 @@ def test_the_sequence_is_the_same(name, after, tmp_path, monkeypatch):
     proposals = moving(SEARCHES[name](space, 400), monkeypatch, after)
     try:
         there = rows(proposals, tmp_path, "there")
-        assert proposals.process is not None
-        assert proposals.process.seconds > 0
+        assert proposals.moved
     finally:
         proposals.close()
     assert there == here
@@ -86,7 +88,7 @@ def test_designs_that_were_labelled_come_in_their_place(monkeypatch, tmp_path):
     proposals = moving(second, monkeypatch, 1)
     try:
         assert rows(proposals, tmp_path, "there", 500) == rows(first, tmp_path, "here", 500)
-        assert proposals.process is not None
+        assert proposals.moved
     finally:
         proposals.close()
 
@@ -96,7 +98,7 @@ def test_few_proposals_and_spaces_of_others_stay_here(monkeypatch, tmp_path):
     monkeypatch.setattr(elsewhere, "MANY_A_SECOND", 1 << 30)
     slow = ProposalsElsewhere(SEARCHES["evolution"](SPACES["zen-tiny"], 400))
     rows(slow, tmp_path, "slow", 500)
-    assert slow.process is None
+    assert not slow.moved
 
     class Own(type(SPACES["zen-tiny"])):
         pass
@@ -106,14 +108,21 @@ def test_few_proposals_and_spaces_of_others_stay_here(monkeypatch, tmp_path):
     space.__dict__.update(SPACES["zen-tiny"].__dict__)
     own = moving(SEARCHES["evolution"](space, 400), monkeypatch, 1)
     rows(own, tmp_path, "own", 500)
-    assert own.process is None
+    assert not own.moved
 
 
 @pytest.fixture
 def process():
-    opened = ProposingProcess(SEARCHES["evolution"](SPACES["zen-tiny"], 100_000))
+    opened = started(SEARCHES["evolution"](SPACES["zen-tiny"], 100_000))
     yield opened
     opened.close()
+
+
+def started(search):
+    process = ProposingProcess()
+    assert process._message(wait=True)
+    process.take(search)
+    return process
 
 
 def scored(candidate):
@@ -148,6 +157,60 @@ def test_a_process_that_is_killed_is_one_line(process):
     process._process.wait()
     with pytest.raises(ProposerLost, match="the process that makes proposals has ended"):
         list(iter(lambda: process.ask(1_000), None))
+
+
+def test_a_process_that_does_not_read_is_one_line(monkeypatch, process):
+    monkeypatch.setattr(proposing_process, "PATIENCE_S", 0.5)
+    asked = process.ask(PORTION)
+    os.kill(process._process.pid, signal.SIGSTOP)
+    for _ in range(100):
+        for candidate in asked:
+            process.tell(scored(candidate))
+    with pytest.raises(ProposerLost, match=r"has not answered for 0\.5 s"):
+        process.ask(1)
+
+
+def test_what_the_search_raises_is_raised_here(monkeypatch):
+    wrong = NSGA2(SPACES["zen-tiny"], seed=3, objectives=("score", "latency_ms"), population=4, lookahead=8)
+    process = started(wrong)
+    try:
+        asked = [candidate for _ in range(8) for candidate in process.ask(1)]
+        for candidate in asked:
+            process.tell(scored(candidate))
+        with pytest.raises(InvalidObjectives, match="candidates have only convs, score"):
+            process.ask(1)
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("fault", ["start", "copy", "death"])
+def test_a_search_stays_where_no_process_comes_to_work(monkeypatch, tmp_path, fault):
+    search = SEARCHES["evolution"](SPACES["zen-tiny"], 400)
+    proposals = moving(search, monkeypatch, 1)
+    if fault == "start":
+        monkeypatch.setattr(proposing_process.sys, "executable", "/no/such/python")
+    elif fault == "copy":
+        search.uncopied = lambda: None
+    else:
+        monkeypatch.setattr(proposing_process, "_PROGRAM", "import sys; sys.exit(1)")
+    found = rows(proposals, tmp_path, "here", 500)
+    assert not proposals.moved
+    assert found == rows(SEARCHES["evolution"](SPACES["zen-tiny"], 400), tmp_path, "there", 500)
+
+
+def test_a_module_of_the_user_in_the_folder_is_not_taken_for_pythons(tmp_path):
+    (tmp_path / "queue.py").write_text("raise SystemExit(1)")
+    program = (
+        "import time\nfrom nas.algorithms.proposing_process import ProposingProcess\n"
+        "process = ProposingProcess()\nwhile not process.is_there():\n    time.sleep(0.05)\nprocess.close()\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "elsewhere/program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_design_that_is_known_by_its_text_is_that_design():

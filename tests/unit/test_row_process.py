@@ -35,7 +35,7 @@ def results(first, count):
 
 @pytest.fixture(autouse=True)
 def from_the_first_row_on(monkeypatch):
-    monkeypatch.setattr(elsewhere, "CORES", 1)
+    monkeypatch.setattr(elsewhere, "SPARE", 1)
     monkeypatch.setattr(elsewhere, "MANY_ROWS", 1)
 
 
