@@ -14,7 +14,7 @@ import pytest
 from nas.algorithms import elsewhere
 from nas.algorithms.elsewhere import ProposalsElsewhere
 from nas.algorithms.evolution import Evolution
-from nas.algorithms.proposing_process import MODULE, ProposerLost
+from nas.algorithms.proposing_process import ProposerLost, ProposingProcess
 from nas.gates import Gates
 from nas.loop import SearchLoop
 from nas.objective import Objective
@@ -132,16 +132,17 @@ def test_proposals_of_a_process_of_their_own_survive_its_death(tmp_path, serial,
     monkeypatch.setattr(elsewhere, "SPARE", 1)
     for name in ("LOOK_S", "MANY_A_SECOND"):
         monkeypatch.setattr(elsewhere, name, 0)
+    monkeypatch.setattr(ProposingProcess, "is_there", lambda process: process._message(wait=True) is not None)
     score, proposals = "runner_scores:noisy", ProposalsElsewhere(evolution())
 
     def two(objective):
         return RayRunner(objective, Terms(workers=2))
 
     def kill_half_way():
-        while not (found := [p for p in psutil.Process().children() if MODULE in " ".join(p.cmdline())]):
+        while not proposals.moved:
             time.sleep(0.01)
-        time.sleep(0.3)
-        found[0].kill()
+        time.sleep(0.2)
+        proposals._process._process.kill()
 
     killer = threading.Thread(target=kill_half_way)
     killer.start()
