@@ -1,5 +1,6 @@
 """The race under real Ray: equal to the serial one, and after kill -9 equal to one that was not killed."""
 
+import importlib
 import json
 import logging
 import os
@@ -52,6 +53,11 @@ def test_ray_and_the_serial_engine_give_equal_curves_and_survivors(tmp_path, cap
     assert all([r for i, r in seen if i == result.id] == list(result.curve) for result in ray_results)
     assert sorted(done, key=lambda r: r.id) == ray_results
     assert capfd.readouterr().out == ""
+
+
+def test_ctrl_c_is_not_for_tune_which_would_take_half_trainings_as_whole():
+    importlib.import_module("nas.train.tune_experiment")
+    assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"  # what comes of it: tests/e2e/test_kill_and_resume.py
 
 
 SLOWLY = """

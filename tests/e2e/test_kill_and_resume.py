@@ -348,6 +348,7 @@ def test_a_kill_while_the_winner_is_trained_changes_no_weight(server, place):
         assert ended.json()["best"][key] == reference.json()["best"][key]
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_a_race_on_ray_keeps_no_half_training_as_whole(server, place):
     raced = (*TRAINED, *RAY, "--set", "finalists.epochs=12", "--epochs", "1")
     command = server.start("search", *raced, "--out", "race", cwd=place)

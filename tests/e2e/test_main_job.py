@@ -16,8 +16,8 @@ from nas.train.evaluate import evaluate_test
 
 BUDGET = "50ms"  # generous: the test is about the path, not about this machine
 SETTINGS = {
-    "latency.profile": "12s",
-    "latency.measure": "6s",
+    "latency.profile": "6s",
+    "latency.measure": "2s",
     "search.population": 64,
     "finalists.measured": 3,
     "finalists.trained": 2,
@@ -118,7 +118,7 @@ def test_resuming_a_finished_run_prints_the_same(finished, cache):
 
 def test_a_missed_budget_has_exit_code_4_and_a_sentence(finished, cache):
     out, _, _ = finished
-    ended = netwright("verify", out, "--latency", "1us", "--measure", "6s", "--json", cache=cache)
+    ended = netwright("verify", out, "--latency", "1us", "--measure", "2s", "--json", cache=cache)
     assert ended.returncode == 4
     answer = json.loads(ended.stdout)
     assert answer["verdict"] == "missed"
@@ -126,7 +126,7 @@ def test_a_missed_budget_has_exit_code_4_and_a_sentence(finished, cache):
 
 
 def test_an_impossible_budget_names_the_tightest_one(finished, cache, tmp_path):
-    args = ["search", "--data", "digits", "--latency", "1us", "--out", tmp_path / "run", "--set", "latency.profile=12s"]
+    args = ["search", "--data", "digits", "--latency", "1us", "--out", tmp_path / "run", "--set", "latency.profile=6s"]
     ended = netwright(*args, cache=cache)
     assert ended.returncode == 3
     assert "the tightest it reaches is" in ended.stderr.splitlines()[-1]

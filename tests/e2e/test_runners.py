@@ -174,6 +174,7 @@ def test_a_poison_candidate_costs_itself_and_nothing_else(tmp_path, serial):
     assert got[POISON].candidate == expected[POISON].candidate
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray")
 def test_a_candidate_that_hangs_costs_itself_and_nothing_else(tmp_path, serial):
     got = table(
@@ -252,6 +253,7 @@ def scoring_processes():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray")
 def test_workers_killed_again_and_again_cost_nothing(tmp_path, serial):
     killed, done = [], threading.Event()

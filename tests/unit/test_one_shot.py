@@ -167,6 +167,7 @@ def test_measured_effects_rank_like_an_additive_truth_and_count_no_depth_twice()
             np.testing.assert_allclose(found.estimator.configs[at : at + count], true - true.mean(), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_standard_errors_cover_the_effects() -> None:
     view = ElasticStructure(tiny())
     oracle = KnownEffects(view, interaction=0.02)
