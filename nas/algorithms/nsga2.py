@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.algorithms.ordered import MutatingSearch, violation_of
+from nas.algorithms.ordered import OrderedSearch, violation_of
 from nas.protocols import SearchSpace
 from nas.records import LARGER_IS_BETTER, Candidate, InvalidObjectives, Result, Success, check_objectives
 from search_spaces.arch import Architecture
@@ -26,7 +26,7 @@ class _Member:
     violation: float
 
 
-class NSGA2(MutatingSearch):
+class NSGA2(OrderedSearch):
     """Fronts by constrained non-domination, spread by crowding distance, binary tournaments, uniform crossover.
 
     Of two candidates the one that violates the constraints less wins; of two that keep them, the one that dominates.

@@ -111,21 +111,6 @@ class OrderedSearch(ABC):
         """Take one result into the state; called in candidate order."""
 
 
-class MutatingSearch(OrderedSearch):
-    """A search whose children are mutants: one that was seen before is mutated further.
-
-    Mutating the parent anew would find ever fewer new ones the more candidates are under way: of 80,000 mutants of one
-    seed, every second was a duplicate.
-    """
-
-    def _propose_instead(
-        self, arch: Architecture, parent: int | None, rng: np.random.Generator
-    ) -> tuple[Architecture, int | None]:
-        if parent is None:
-            return self._propose(self._asked, rng)
-        return self.space.mutate(arch, rng), parent
-
-
 def violation_of(result: Result) -> float:
     """0 for a success, the recorded violation for a failure."""
     return result.violation if isinstance(result, Failure) else 0.0

@@ -7,13 +7,13 @@ from math import inf
 
 import numpy as np
 
-from nas.algorithms.ordered import MutatingSearch, violation_of
+from nas.algorithms.ordered import OrderedSearch, violation_of
 from nas.protocols import SearchSpace
 from nas.records import Candidate, Result, Success
 from search_spaces.arch import Architecture
 
 
-class RegularizedEvolution(MutatingSearch):
+class RegularizedEvolution(OrderedSearch):
     """Aging evolution: mutate the best of a random sample of the population; the oldest member leaves.
 
     Candidates outside the constraints are members whose rank is below every feasible one, the least violating first.
