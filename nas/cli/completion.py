@@ -20,11 +20,13 @@ _HOW = {
 
 
 @click.command(epilog="\b\n" + "\n".join(_HOW.values()))
-@click.argument("shell", type=click.Choice(list(_HOW)))
-def completion(shell: str) -> None:
+@click.argument("shell", type=click.Choice(list(_HOW)), required=False)
+def completion(shell: str | None) -> None:
     """Print the script that completes netwright's commands, options, runs, spaces, scores and devices in SHELL."""
     from nas.cli.main import COMPLETING, cli
 
+    if shell is None:
+        raise click.UsageError(f"missing SHELL: expected one of {', '.join(_HOW)}")
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"{shell}: unknown to click; expected one of {', '.join(_HOW)}")

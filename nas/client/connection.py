@@ -41,11 +41,13 @@ class Connection:
             url: of the server, for example "http://127.0.0.1:8000".
             token: of the server, where it wants one.
             timeout: seconds for an answer.
-        Raises: ValueError: not an address.
+        Raises: ValueError: not an address, or a token that no header can hold.
         """
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError(f"client: url={url!r}, expected an address such as http://127.0.0.1:8000")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ValueError("client: the token has characters other than printable ASCII (a line break at its end?)")
         self._base, self._token, self._timeout = f"{parts.scheme}://{parts.netloc}{API}", token, timeout
 
     def ask(self, verb: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:

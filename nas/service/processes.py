@@ -53,6 +53,7 @@ class Processes:
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
+            setsigdef=(signal.SIGINT,),  # a server in the background of a script is deaf to it, and so its children
         )
         self._children[pid] = None
         return Started(pid, psutil.Process(pid).create_time())

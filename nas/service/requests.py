@@ -47,7 +47,7 @@ class Predict(Posted):
     input_shape: tuple[
         Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)]
     ] = (3, 32, 32)
-    num_classes: Annotated[int, Field(ge=1, le=100_000)] = 10
+    num_classes: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     space: Annotated[str, Field(max_length=200)] | None = None
     device: Annotated[str, Field(max_length=200)] | None = None
     predictor: Name | None = None

@@ -9,6 +9,7 @@ import pytest
 from commands import CommandServer
 from kill_points import JOB, PREDICTED, KillPoints, ending
 from small_disk import SmallDisk, missing
+from thinning import thinned
 
 from nas.run import WINNER, Run
 from nas.store import FILE_NAME, RunFileError, RunStore, find_run
@@ -75,7 +76,7 @@ def fill_and_go_on(jobs, disk, run):
     return len(stored)
 
 
-@pytest.mark.parametrize("kilobytes", [40, 120])
+@pytest.mark.parametrize("kilobytes", thinned([40, 120], 2))
 def test_a_disk_that_fills_up_in_the_search(jobs, place, kilobytes):
     with SmallDisk(place / "disk", kilobytes) as disk:
         assert fill_and_go_on(jobs, disk, place / "disk" / "run") is not None

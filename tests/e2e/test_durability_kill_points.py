@@ -4,6 +4,7 @@ import pytest
 from commands import CommandServer
 from kill_points import PREDICTED, KillPoints, rng_of
 from postgresql_server import PASSWORD, PostgresServer, missing
+from thinning import thinned
 
 from nas.run import Run
 from nas.store import POINTER_NAME, find_run
@@ -16,7 +17,7 @@ def points(tmp_path_factory):
         yield KillPoints(server, folder)
 
 
-@pytest.mark.parametrize("number", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 13))])
+@pytest.mark.parametrize("number", thinned(range(13), 7))
 def test_a_job_killed_at_random_ends_as_one_that_nobody_touched(points, number):
     found, moments, stages = points.point(f"run{number}", rng_of(number))
     assert found == points.untouched, f"killed after {moments} s at {stages}"

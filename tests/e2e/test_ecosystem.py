@@ -169,6 +169,7 @@ def test_completion_scripts_name_the_command(server, place, shell):
     assert ended.code == 0
     assert f"_NETWRIGHT_COMPLETE={shell}_complete" in ended.out
     refused(server.run("completion", "tcsh", cwd=place), 2, "'tcsh' is not one of")
+    refused(server.run("completion", cwd=place), 2, "missing SHELL: expected one of bash, zsh, fish")
 
 
 def test_a_config_file_takes_callbacks():

@@ -82,6 +82,7 @@ def test_a_report_holds_every_proxy_the_baselines_the_noise_and_the_networks(tru
     assert [row["user:broken"] for row in table] == [""] * 10
 
 
+@pytest.mark.slow
 def test_a_killed_report_goes_on_and_ends_as_one_that_was_not(server, place, trust):
     scores = ("--score", "user:depth", "--score", "user:broken", "--score", "synflow")
     asked = ("proxies", "trust", *SMALL, *scores, "--out", "killed", "--json")

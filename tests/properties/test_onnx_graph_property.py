@@ -44,7 +44,7 @@ def trained_state(module, layers, seed):
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_onnx_equals_torch(kind, data):
     arch = Architecture((Block("conv", data.draw(st.integers(1, 12))), block_of_kind(kind, data)))

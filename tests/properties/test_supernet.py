@@ -124,6 +124,7 @@ def test_recalibration_of_a_network_and_of_the_supernet_agree() -> None:
         recalibrated(supernet, arch, [images(1, 1, 12)])
 
 
+@pytest.mark.slow
 def test_capacity_ranks_but_gives_nothing_out() -> None:
     space = grid("resnet20-channels")
     supernet = Supernet(space, num_classes=3, in_channels=1, capacity=2.0)

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.svm import NuSVR
 from sklearn.utils.estimator_checks import check_estimator
+from thinning import thinned
 
 from predictors.models.cascade import (
     CascadeBagging,
@@ -67,7 +68,7 @@ def test_scikit_learn_takes_them_as_its_own(regressor, expected):
     check_estimator(regressor, expected_failed_checks=expected, on_skip=None)
 
 
-@pytest.mark.parametrize("learner", base_learners())
+@pytest.mark.parametrize("learner", thinned(base_learners(), 3))
 def test_every_base_learner_ranks_and_is_saved_exactly(learner, tmp_path):
     x, y, _, _ = world(0, true=60)
     model = CascadeBagging(**SMALL | {"learner": learner, "second_learner": learner}).fit(x[:40], y[:40])

@@ -227,6 +227,7 @@ def test_classes_can_be_merged(npz):
             merge_classes(data, wrong)
 
 
+@pytest.mark.slow
 def test_a_training_learns_to_find_the_squares(npz):
     data = dataset(npz)
     model = detector(data)

@@ -96,6 +96,7 @@ def test_what_pooling_would_spoil_is_not_given():
     assert found.to_dict()["top_k_regret"]["value"] is None
 
 
+@pytest.mark.slow
 def test_rho_of_small_folds_is_that_of_many_networks():
     x, y = world(400, noise=8.0, seed=3)
     large = cross_validate(LinearRegression, x, y, folds=5, repeats=3)

@@ -79,6 +79,7 @@ def test_labels_that_differ_lead_elsewhere():
     assert search().ask(told) != search().ask(turned)
 
 
+@pytest.mark.slow
 def test_it_finds_better_networks_than_random_ones_after_as_many_labels():
     ours, theirs = [], []
     for seed in range(6):

@@ -79,6 +79,7 @@ def hypervolume(search, n=1500):
     return float(((np.append(front[1:, 0], 1.0) - front[:, 0]) * -front[:, 1]).sum())
 
 
+@pytest.mark.slow
 def test_its_front_covers_more_than_that_of_random_search():
     ours = hypervolume(NSGA2(SPACE, seed=0, population=50, lookahead=1))
     assert ours > 1.05 * hypervolume(RandomSearch(SPACE, seed=0, lookahead=1))

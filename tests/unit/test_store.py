@@ -225,7 +225,7 @@ def test_it_is_read_while_another_process_writes(filled):
         assert started.wait(60)
         seen = []
         with RunStore.open(filled) as store:
-            for _ in range(20):
+            for _ in range(8):
                 ids = [result.candidate.id for result in store.results()]
                 assert ids == list(range(len(ids)))  # always a prefix
                 seen.append(len(ids))

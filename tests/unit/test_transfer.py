@@ -50,6 +50,7 @@ def test_chosen_networks_leave_less_uncertainty_than_random_ones():
     assert set(choose(known, 5, np.arange(20, 40)).tolist()) <= set(range(20, 40))
 
 
+@pytest.mark.slow
 def test_intervals_learned_by_playing_cover_what_they_state():
     inside = []
     for seed in range(3):

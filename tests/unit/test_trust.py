@@ -135,6 +135,7 @@ def test_chosen_networks_keep_the_limits_and_are_of_all_sizes_and_depths():
     assert [c.arch for c in choose_networks(SPACES["zen-tiny"], gates, wanted=16, seed=4)] != [c.arch for c in chosen]
 
 
+@pytest.mark.slow
 def test_limits_that_no_random_member_keeps_are_reached_by_mutation():
     gates = Gates(SHAPE, 10, (Constraint("params", 40e3),))
     chosen = choose_networks(SPACES["zen-tiny"], gates, wanted=12, seed=0)

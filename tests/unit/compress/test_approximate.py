@@ -96,6 +96,7 @@ def test_a_convolution_that_is_used_twice_counts_twice_and_stays_one_module() ->
     assert result.macs_after <= 0.9 * result.macs_before
 
 
+@pytest.mark.slow
 def test_our_networks_stay_networks() -> None:
     network = random_norms(build(load_space("resnet-small").sample(np.random.default_rng(3)), num_classes=5))
     result = approximate(

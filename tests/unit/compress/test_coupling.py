@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from compress_modules import MODULES, Mixture, PaddedShortcut, Residual, Transformer, random_norms
+from thinning import thinned
 from torch import Tensor, nn
 
 from nas.compress.coupling import coupled_channels
@@ -110,7 +111,7 @@ def test_code_with_sizes_as_numbers_keeps_its_channels_and_says_why() -> None:
     assert "take sizes from tensors" in coupling.fixed["qkv"] or "depends on the number" in coupling.fixed["qkv"]
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", thinned(SPACES, 2))
 def test_networks_of_our_spaces_stay_networks(space: str) -> None:
     arch = load_space(space).sample(np.random.default_rng(3))
     model = random_norms(build(arch, num_classes=5))

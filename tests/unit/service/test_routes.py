@@ -82,6 +82,8 @@ def test_wrong_requests_name_field_and_rule(server):
     assert refused(server.get(f"{RUN}/best?device=nophone&latency_ms=1"), 422, "device", "nophone")
     assert refused(server.get("/api/v1/devices/nophone"), 404, "name", "nophone")
     assert refused(server.get(f"{RUN}/candidates?limit=0"), 422, "limit")
+    classes = {"archs": ["SuperConvK3BNRELU(3,8,1,1)"], "num_classes": True}
+    assert refused(server.post("/api/v1/predict", json=classes), 422, "num_classes")
     assert refused(server.get(f"{RUN}/candidates/{2**70}"), 422, "candidate")
     assert refused(server.get(f"{RUN}/candidates/99999"), 404, "candidate")
     assert refused(server.get(f"{RUN}/compare?ids=1,99999"), 404, "candidate")

@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from report_runs import finished_run
 
-from nas.client import RemoteRun
+from nas.client import Client, RemoteRun
 from nas.client.remote_run import events_of
 from nas.run import Run
 from nas.service import artifacts as files
@@ -299,3 +299,9 @@ def test_a_watch_outlives_a_quiet_spell_before_the_cut():
     told = list(RemoteRun(server, "first").watch(patience=1.0))
     assert [kind for kind, _ in told] == ["state", "overview"]
     assert server.opened == 2
+
+
+@pytest.mark.parametrize("token", ["0123456789abcdef\n", "tökentökentöken"])
+def test_a_token_that_no_header_can_hold_is_refused_in_words(token):
+    with pytest.raises(ValueError, match="characters other than printable ASCII"):
+        Client("http://127.0.0.1:1", token)

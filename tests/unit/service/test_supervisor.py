@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,17 @@ def test_a_job_that_somebody_else_interrupts_is_stopped(watcher):
     until(lambda: state(watcher, "first") == "stopped")
     assert watcher.table.get("first").message == "somebody interrupted its process"
     assert watcher.resume("first").state == "queued"
+
+
+def test_jobs_hear_interrupts_of_a_server_that_is_deaf_to_them(watcher):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        watcher.launch("first", SLOW)
+        pid = until(lambda: watcher.table.get("first").pid)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    [ignored] = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigIgn" in line]
+    assert not int(ignored, 16) & 1 << signal.SIGINT - 1
 
 
 def test_a_job_that_fails_says_why(watcher):
