@@ -92,6 +92,12 @@ def test_every_view_fits_a_phone_in_the_dark(tab: Browser, runs: Path) -> None:
             tab.open(f"{server.address}#/{place}")
             tab.settled()
             assert tab.evaluate(WIDTH) <= 360, place
+        tab.open(f"{server.address}#/runs/digits")
+        tab.settled()
+        name = "onnxruntime:name=cpu,threads=1,batch=1,provider=openvino"
+        for kind in ("h1", ".crumb", ".facts dd"):
+            tab.evaluate(f"document.querySelector('{kind}').textContent = '{name}'")
+            assert tab.evaluate(WIDTH) <= 360, kind
         colour = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         assert colour == "rgb(20, 23, 27)"
         tab.evaluate("document.getElementById('theme').click()")
