@@ -53,11 +53,6 @@ class OrderedSearch(ABC):
         """Number of candidates proposed whose results have not been told."""
         return self._asked - self._applied - len(self._told)
 
-    @property
-    def ours(self) -> bool:
-        """Whether the space is one of this package: it can be copied to another process, and draws alike there."""
-        return self._keyed is not None
-
     def ask(self, n: int) -> list[Candidate]:
         """At most n candidates; none while the results that the next one depends on are outstanding."""
         candidates: list[Candidate] = []
