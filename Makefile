@@ -1,4 +1,5 @@
 # Every target sets itself up: a virtual environment in .venv, installed once and again when pyproject.toml changes.
+# Modules are compiled when they are first imported: compiling all of them takes a minute, most are never used.
 PYTHON ?= python3
 BIN := .venv/bin
 VENV := .venv/.made
@@ -36,11 +37,11 @@ $(VENV):
 	@touch $@
 
 $(BASE): pyproject.toml | $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --no-compile --editable .
 	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'
 	@touch $(BASE) $@
 
 clean:

@@ -69,6 +69,7 @@ def test_an_interrupt_in_a_score_is_named(server, place):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 def test_a_score_that_ends_its_process_does_not_end_the_search(server, place):
     ended = server.run("search", "--space", "user:Four", "--set", "search.score=user:deadly", "--no-train",
                        "--evaluations", "50", "--out", "deadly", cwd=place)  # fmt: skip

@@ -314,7 +314,7 @@ def test_a_new_interpreter_killed_from_its_start_on_ends_alike(place, untouched)
 TRAINED = (
     "--params", "60k", "--macs", "500k", "--evaluations", "100", "--seed", "2", "--engine", "serial", "--json",
     "--set", "recipe.epochs=6", "--set", "finalists.epochs=2", "--set", "finalists.trained=2", "--set", "guard.seeds=0",
-    "--set", "latency.measure=1s",
+    "--set", "latency.measure=2s",
 )  # fmt: skip
 
 

@@ -173,6 +173,7 @@ def test_ray_finds_the_same_and_searches_with_the_ensemble(server, place, ensemb
     assert ray.json()["best"] == serial.json()["best"]
 
 
+@pytest.mark.slow
 def test_every_training_that_fails_is_shown_and_left_out(server, place):
     asked = ("proxies", "trust", *SMALL, "--repeats", "0", "--set", "learning_rate=1e30", "--out", "diverged")
     ended = server.run(*asked, "--json", cwd=place)

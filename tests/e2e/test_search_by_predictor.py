@@ -19,7 +19,7 @@ SETTINGS = (
     "--evaluations", "120", "--epochs", "1", "--seed", "4", "--engine", "serial", "--json",
     "--set", "predictor.initial=5", "--set", "predictor.batch=3", "--set", "predictor.epochs=1",
     "--set", "predictor.proposals=40", "--set", "finalists.trained=2", "--set", "finalists.epochs=1",
-    "--set", "search.lookahead=32", "--set", "guard.seeds=0", "--set", "latency.measure=1s",
+    "--set", "search.lookahead=32", "--set", "guard.seeds=0", "--set", "latency.measure=2s",
 )  # fmt: skip
 
 
