@@ -1,11 +1,12 @@
 # Every target sets itself up: a virtual environment in .venv, installed once and again when pyproject.toml changes.
-# Modules are compiled when they are first imported: compiling all of them takes a minute, most are never used.
+# Modules are compiled when they are first imported, and that is kept: compiling all of them takes a minute.
 PYTHON ?= python3
 BIN := .venv/bin
 VENV := .venv/.made
 BASE := .venv/.base-installed
 DEV := .venv/.dev-installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-slow check docs bench clean
 

@@ -28,11 +28,13 @@ NOTICE = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 400, "he
 SCORES = """
 import random
 import time
+from pathlib import Path
 from predictors.proxies.zen import zen_score
 
 def slow(objective):
+    enough = Path(__file__).with_name("enough")
     def score(arch, seed):
-        time.sleep(0.015)
+        time.sleep(0.0 if enough.exists() else 0.2)
         return zen_score(arch, objective.input_shape) + random.Random(seed).gauss(0, 1)
     return score
 

@@ -53,7 +53,7 @@ class Heard(Silent):
         self.lines.append(text)
 
 
-def test_nodes_that_join_get_work_and_nodes_that_are_killed_cost_nothing(tmp_path, cluster, serial):
+def test_nodes_that_join_get_work_and_nodes_that_are_killed_cost_nothing(tmp_path, cluster, serial, folder):
     heard, seen, came = Heard(), [], []
 
     def act(answered):
@@ -64,6 +64,7 @@ def test_nodes_that_join_get_work_and_nodes_that_are_killed_cost_nothing(tmp_pat
         if came[1:] == [] and working >= 3:
             kill_raylet(came[0])
             came.append(None)
+            (folder / "enough").touch()  # until then the score takes its time
 
     def make(objective):
         nonlocal runner
