@@ -1,4 +1,4 @@
-"""A search in a process of its own: ``python -m nas.algorithms.proposing_process`` and its driver's side of the pipes.
+"""A search in a process of its own, which runs ``main``, and its driver's side of the pipes.
 
 The process says when it is there. The driver sends a search, then again and again what it has been told; the process
 answers with designs as text and goes on making them, as far ahead as it may. A thread of the driver reads whatever
@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import select
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from threading import Thread
 from typing import IO, cast
 
 from nas.algorithms.ordered import OrderedSearch
+from nas.pipes import readable, writable
 from nas.records import Candidate, Failure, FailureKind, Metrics, Result, Success
 from search_spaces.arch import Architecture
 
@@ -172,7 +172,7 @@ class ProposingProcess:
         left = memoryview(len(message).to_bytes(HEAD, "big") + message)
         pipe, deadline = self._to.fileno(), time.monotonic() + PATIENCE_S
         while left:
-            if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+            if not writable(pipe, deadline - time.monotonic()):
                 raise _silent()
             try:
                 left = left[os.write(pipe, left) :]
@@ -223,7 +223,7 @@ def _read_all(pipe: IO[bytes], answers: SimpleQueue[bytes | None]) -> None:
 
 def main() -> None:
     """Propose until the input ends."""
-    messages = cast(IO[bytes], FileIO(0, closefd=False))  # without a buffer, so that ``select`` sees what is there
+    messages = cast(IO[bytes], FileIO(0, closefd=False))  # without a buffer, so that it is seen whether there are any
     answers = sys.stdout.buffer
     gc.set_threshold(*RARE_COLLECTIONS)
     try:
@@ -253,7 +253,7 @@ def _answers(search: OrderedSearch, messages: IO[bytes]) -> Iterator[Answer]:
     gc.freeze()
     yield number, [], time.thread_time()
     while True:
-        if waits or _is_there(messages):
+        if waits or readable(messages.fileno(), 0.0):
             message = _read(messages)
             if message is None:  # the driver has ended, perhaps within a message
                 return
@@ -264,11 +264,6 @@ def _answers(search: OrderedSearch, messages: IO[bytes]) -> Iterator[Answer]:
         under_way.update((candidate.id, candidate) for candidate in proposed)
         waits = not proposed
         yield number, [_proposal(candidate) for candidate in proposed], time.thread_time()
-
-
-def _is_there(messages: IO[bytes]) -> bool:
-    """Whether a message has begun to come."""
-    return bool(select.select([messages], [], [], 0)[0])
 
 
 def _proposal(candidate: Candidate) -> Proposal:

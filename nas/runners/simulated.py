@@ -183,7 +183,7 @@ class SimulatedRunner:
         return self.timeline.now
 
     def wait_until(self, when: float) -> None:
-        """The driver waits for something else than workers."""
+        """The driver waits, for workers or for something else."""
         timeline = self.timeline
         timeline.idle += max(0.0, when - self.now())
         timeline.now = max(timeline.now, when)

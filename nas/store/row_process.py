@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
+
+from nas.pipes import readable
 
 MODULE = "nas.store.row_writer"
 DONE = b"\n"
@@ -96,7 +97,7 @@ class RowProcess:
         self._check()
         deadline = time.monotonic() + PATIENCE_S
         while self._sent - self._answered > unanswered:
-            ready, _, _ = select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))
+            ready = readable(self._from.fileno(), deadline - time.monotonic())
             answers = os.read(self._from.fileno(), 1 << 12) if ready else b""
             if not answers:
                 self._sound = False

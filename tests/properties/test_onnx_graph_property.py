@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
 from strategies import CELL, blocks, sensible
 
 from search_spaces.arch import Architecture, Block
@@ -44,7 +45,7 @@ def trained_state(module, layers, seed):
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_onnx_equals_torch(kind, data):
     arch = Architecture((Block("conv", data.draw(st.integers(1, 12))), block_of_kind(kind, data)))
@@ -56,10 +57,15 @@ def test_onnx_equals_torch(kind, data):
 
     with torch.inference_mode():
         expected = module(torch.from_numpy(images)).numpy()
-    output = run_onnx(onnx_model(layers, weights, shape, batch=2), images)
+    model = onnx_model(layers, weights, shape, batch=2)
+    largest = np.abs(expected).max()
 
-    tolerance = 1e-3 if kind.startswith("vit") else 1e-4  # a layer norm of few channels magnifies what was rounded
-    np.testing.assert_allclose(output, expected, atol=tolerance * np.abs(expected).max())
+    if not kind.startswith("vit"):
+        np.testing.assert_allclose(run_onnx(model, images), expected, atol=1e-4 * largest)
+    else:  # ONNX Runtime loses digits in a layer norm of few channels: 30 times what PyTorch and the reference do
+        np.testing.assert_allclose(run_onnx(model, images), expected, atol=1e-3 * largest)
+        (output,) = ReferenceEvaluator(model).run(None, {"images": images})
+        np.testing.assert_allclose(output, expected, atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

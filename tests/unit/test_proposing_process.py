@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from nas.loop import SearchLoop
 from nas.records import Budget, Candidate, Constraint, Failure, InvalidObjectives, Success
 from nas.runners.simulated import SimulatedRunner
 from nas.store import RunStore
+from nas.store.row_process import RowProcess
 from search_spaces import SPACES
 from search_spaces.arch import Architecture
 
@@ -226,3 +229,25 @@ def test_a_design_that_is_known_by_its_text_is_that_design():
     with pytest.raises(AttributeError, match="no attribute 'block'"):
         known.block  # noqa: B018 - that is what is tested
     assert Candidate(0, Architecture.written(arch.to_json(), arch.digest)) == Candidate(0, arch)
+
+
+def test_pipes_work_where_more_files_are_open_than_select_knows(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 2_000:
+        pytest.skip("no process may open so many files here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2_000), limits[1]))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        while stack.enter_context(open(os.devnull)).fileno() <= 1_024:
+            pass
+        process = started(SEARCHES["evolution"](SPACES["zen-tiny"], 1_000))
+        stack.callback(process.close)
+        assert process._to.fileno() > 1_024
+        assert len(process.ask(PORTION)) == PORTION
+        with RunStore.create(tmp_path / "run.sqlite", {}) as store:
+            lock = os.open(tmp_path / "lock", os.O_CREAT)
+            stack.callback(os.close, lock)
+            rows = RowProcess(store.path, "", lock)
+            stack.callback(rows.close)
+            rows.write([])
+            rows.settle()
